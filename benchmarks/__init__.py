@@ -1,0 +1,1 @@
+"""Measurements beside peers; see side_by_side."""

@@ -1,0 +1,327 @@
+"""mailftp beside its peers: the same load, in one run, in alternating rounds; medians and ratios.
+
+    python -m benchmarks.side_by_side KIT smtp|pop|ftp [--rounds 5] [--peers postfix,...] [--tests ...]
+
+KIT is the benchmark kit: load generators (`bin/` after its build.sh) and start scripts (`peers/`). Every
+server listens on the loopback, has the account u0 (benchpass) at bench.test, and is on the same file system.
+Absolute figures drift from day to day on a virtual machine; only ratios of one run mean anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from smtplib import SMTP
+
+from tests.interop.running import RunningServer
+from tests.ports import free_ports
+
+PEERS = {"smtp": "postfix", "pop": "dovecot", "ftp": "vsftpd,pyftpdlib"}
+GIB = 1 << 30
+
+#: Accounts with 2,000 messages each, for eight sessions at one time.
+EIGHT = tuple(f"u1{number}" for number in range(8))
+#: The account with 100,000 messages.
+CROWDED = "u20"
+
+
+@dataclass(frozen=True)
+class Target:
+    name: str
+    port: int
+    user: str = "u0"
+
+
+Measure = Callable[[Target], float]
+
+
+def children(root: int) -> Iterator[int]:
+    """A process and everything below it."""
+    below: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            below.setdefault(parent, []).append(int(entry.name))
+    todo = [root]
+    while todo:
+        one = todo.pop()
+        yield one
+        todo += below.get(one, [])
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for one in list(children(process.pid)):
+            try:
+                os.kill(one, number)
+            except ProcessLookupError:
+                continue
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def wait_for_port(port: int) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit(f"nothing listens on {port}")
+
+
+class Bench:
+    """The servers of one run, and what is measured on each."""
+
+    def __init__(self, kit: Path, stack: ExitStack) -> None:
+        self.kit, self.stack = kit, stack
+        self.addCleanup = stack.callback
+        self.work = Path(tempfile.mkdtemp(prefix="mailftp-bench-", dir="/tmp"))
+        self.work.chmod(0o755)
+        stack.callback(shutil.rmtree, self.work, ignore_errors=True)
+        self.environment = os.environ | {
+            "KIT": str(kit), "HOST": "127.0.0.1", "PY": sys.executable, "BUSER": "u0", "BPASS": "benchpass",
+            "BDOMAIN": "bench.test", "FTPROOT": str(self.work / "ftproot"),
+            "MAILROOT": str(self.work / "mail"), "PERF": "1",
+        }  # fmt: skip
+
+    def own(self, ftp: str = "") -> RunningServer:
+        """Our server with u0 and u1, its limits out of the way as the peers' are; `ftp` is added to [ftp]."""
+        server = RunningServer(self, "bench.test")
+        server.configure(
+            f"[limits]\nconnections_per_ip = 20000\nconnections = 20000\n[ftp]\npassive_ports = ''\n{ftp}\n"
+        )
+        server.file.write_text(server.file.read_text().replace('"json"', '"text"\nlevel = "warn"'))
+        for name in ("u0", "u1", *EIGHT, CROWDED):
+            server.add_account(name, "benchpass")
+        server.start()
+        return server
+
+    def peer(self, name: str) -> Target:
+        port = free_ports(1)[0]
+        folder = self.work / name
+        folder.mkdir(mode=0o755)
+        process = subprocess.Popen(
+            ["bash", self.kit / "peers" / f"{name}.sh", folder, str(port)],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.stack.callback(stop, process)
+        port += name == "dovecot"
+        wait_for_port(port)
+        return Target(name, port, "anonymous" if name == "vsftpd" else "u0")
+
+    def load(self, *words: object) -> float:
+        """Run a load program; its ops_s, or MBps where files move."""
+        done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False)
+        files = str(words[0]).endswith("ftpload") and words[1] in ("retr", "stor")
+        found = re.search(r"\bMBps=([0-9.]+)" if files else r"\bops_s=([0-9.]+)", done.stdout)
+        if done.returncode or not found:
+            raise SystemExit(f"{words}: {done.stdout}{done.stderr}")
+        return float(found[1])
+
+    def smtp(self) -> dict[str, Measure]:
+        """Messages per second that were answered 250 after DATA, by Postfix's own load generator."""
+        source = shutil.which("smtp-source", path="/usr/sbin:/usr/bin") or sys.exit("needs postfix")
+
+        def accepted(sessions: int, size: int, count: int) -> Measure:
+            def once(target: Target) -> float:
+                start = time.monotonic()
+                subprocess.run(
+                    [
+                        source, "-d", "-s", str(sessions), "-m", str(count), "-l", str(size),
+                        "-f", "s@sender.test", "-t", "u0@bench.test", f"127.0.0.1:{target.port}",
+                    ],
+                    check=True,
+                )  # fmt: skip
+                return count / (time.monotonic() - start)
+
+            return once
+
+        return {
+            "1x4KiB": accepted(1, 4096, 500),
+            "20x4KiB": accepted(20, 4096, 2000),
+            "100x4KiB": accepted(100, 4096, 2000),
+            "20x100KiB": accepted(20, 102400, 1000),
+        }
+
+    def pop(self) -> dict[str, Measure]:
+        """RETR of every message, one at a time and 32 in flight; logins."""
+        program = self.kit / "bin" / "popload"
+
+        def run(mode: str, user: str, *numbers: int) -> Measure:
+            return lambda t: self.load(program, mode, "127.0.0.1", t.port, user, "benchpass", *numbers)
+
+        return {
+            "retr": run("retr", "u1", 1, 1),
+            "retr32": run("retr", "u1", 1, 32),
+            "retr8": run("retr", "u1%d", 8, 1),
+            "login": run("login", "u0", 300, 1),
+            "list100k": self.list_crowded,
+            "list100k-first": self.list_first,
+        }
+
+    def list_first(self, target: Target) -> float:
+        """As `list_crowded`, for a server that has not yet seen this maildrop."""
+        for file in (self.work / "mail" / CROWDED / "Maildir").glob("dovecot*"):
+            file.unlink()
+        return self.list_crowded(target)
+
+    def list_crowded(self, target: Target) -> float:
+        """Sessions per second that log in, LIST and UIDL 100,000 messages, and go."""
+        with socket.create_connection(("127.0.0.1", target.port)) as client:
+            start = time.monotonic()
+            for line, end in (
+                (f"USER {CROWDED}", b"\r\n"), ("PASS benchpass", b"\r\n"),
+                ("LIST", b"\r\n.\r\n"), ("UIDL", b"\r\n.\r\n"),
+            ):  # fmt: skip
+                client.sendall(line.encode() + b"\r\n")
+                answer = bytearray()
+                while not answer.endswith(end) or (line[:4] == "USER" and answer.count(b"+OK") < 2):
+                    piece = client.recv(1 << 20)
+                    if not piece:
+                        raise SystemExit(f"{target.name} hung up")
+                    answer += piece
+            if answer.count(b"\n") != 100_002:
+                raise SystemExit(f"{target.name}: {answer[:200]!r}")
+            taken = time.monotonic() - start
+            client.sendall(b"QUIT\r\n")
+            client.recv(1 << 10)
+        return 1 / taken
+
+    def ftp(self) -> dict[str, Measure]:
+        """MB/s of 1 GiB: to a client that drops, to one that copies, and from one; small files, logins."""
+        program = self.kit / "bin" / "ftpload"
+
+        def run(mode: str, *options: object) -> Measure:
+            return lambda t: self.load(program, mode, "127.0.0.1", t.port, t.user, "benchpass", *options)
+
+        def store(target: Target) -> float:
+            rate = run("stor", "-f", f"up/s{time.monotonic_ns()}", "-s", GIB)(target)
+            for root in (self.work / "ftproot", self.home, self.lax_home):
+                for file in root.glob("up/*"):
+                    file.unlink()
+            return rate
+
+        def store_alike(target: Target) -> float:
+            """No peer waits for the disk."""
+            return store(Target("mailftp", self.lax.ports["ftp"]) if target.name == "mailftp" else target)
+
+        return {
+            "retr1GiB-drop": run("retr", "-f", "big", "-n", 2, "-w", 1 << 20),
+            "retr1GiB-copy": run("retr", "-f", "big", "-n", 2, "-k"),
+            "stor1GiB": store_alike,
+            "stor1GiB-durable": store,
+            "small4KiB": run("small", "-f", "small", "-n", 1000),
+            "login": run("login", "-n", 300),
+        }
+
+    def fill_ftp(self, server: RunningServer) -> None:
+        """The same files in the peers' root and in u0's home; and a server that waits for no disk."""
+        root = self.work / "ftproot"
+        subprocess.run(["bash", self.kit / "tools/mkftproot.sh", root], env=self.environment, check=True)
+        self.lax = self.own("durable = false")
+        self.home, self.lax_home = (one.folder / "data/files/bench.test/u0" for one in (server, self.lax))
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.lax_home / "up").mkdir(parents=True)
+        for name in ("small", "up"):
+            shutil.copytree(root / name, self.home / name)
+        os.link(root / "big", self.home / "big")
+
+    def fill_pop(self, server: RunningServer, tests: list[str]) -> None:
+        """2,000 messages of 10 KiB, the same in the peer's Maildir and in our store."""
+        maker = [sys.executable, self.kit / "tools/mkmaildir.py"]
+        mail = self.work / "mail"
+        box = mail / "u1/Maildir"
+        subprocess.run([*maker, box, "2000", "10240"], check=True)
+        subprocess.run([*maker, mail / "u0/Maildir", "10", "4096"], check=True)
+        if "list100k" in tests or "list100k-first" in tests:
+            self.fill_crowded(server, maker)
+        everybody = ["u1", *EIGHT] if "retr8" in tests else ["u1"]
+        for name in everybody[1:]:
+            # Linked, so that both servers have each body once.
+            shutil.copytree(mail / "u1", mail / name, copy_function=os.link)
+        for folder in (mail, *mail.rglob("*")):
+            if folder.is_dir():
+                os.chown(folder, 65534, 65534)
+        mail.chmod(0o755)
+        with SMTP("127.0.0.1", server.ports["smtp"]) as smtp:
+            for file in sorted((box / "cur").iterdir()):
+                message = file.read_bytes().replace(b"\n", b"\r\n")
+                smtp.sendmail("s@sender.test", [f"{name}@bench.test" for name in everybody], message)
+
+    def fill_crowded(self, server: RunningServer, maker: list[str | Path]) -> None:
+        """100,000 messages of 1 KiB, by twenty connections."""
+        box = self.work / "mail" / CROWDED / "Maildir"
+        subprocess.run([*maker, box, "100000", "1024"], check=True)
+        subprocess.run(
+            [
+                "smtp-source", "-d", "-s", "20", "-m", "100000", "-l", "1024",
+                "-f", "s@sender.test", "-t", f"{CROWDED}@bench.test", f"127.0.0.1:{server.ports['smtp']}",
+            ],
+            check=True,
+        )  # fmt: skip
+
+
+def report(figures: dict[tuple[str, str], list[float]], tests: list[str], targets: list[Target]) -> None:
+    for test in tests:
+        ours = statistics.median(figures[test, "mailftp"])
+        for target in targets:
+            values = figures[test, target.name]
+            middle = statistics.median(values)
+            spread = f"[{min(values):.1f}-{max(values):.1f}]"
+            print(f"{test:16} {target.name:10} {middle:9.1f} {spread:18} mailftp is {ours / middle:.2f} x")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("kit", type=Path)
+    parser.add_argument("protocol", choices=sorted(PEERS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--peers")
+    parser.add_argument("--tests", default="")
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        bench = Bench(arguments.kit.resolve(), stack)
+        server = bench.own()
+        if arguments.protocol == "ftp":
+            bench.fill_ftp(server)
+        if arguments.protocol == "pop":
+            bench.fill_pop(server, arguments.tests.split(",") if arguments.tests else list(bench.pop()))
+        service = {"pop": "pop3"}.get(arguments.protocol, arguments.protocol)
+        targets = [Target("mailftp", server.ports[service])]
+        targets += [bench.peer(name) for name in (arguments.peers or PEERS[arguments.protocol]).split(",")]
+        tests: dict[str, Measure] = getattr(bench, arguments.protocol)()
+        wanted = arguments.tests.split(",") if arguments.tests else list(tests)
+        figures: dict[tuple[str, str], list[float]] = {}
+        for number in range(arguments.rounds):
+            # Whoever goes first pays for what the one before left behind: everybody does in turn.
+            first = number % len(targets)
+            for test in wanted:
+                for target in targets[first:] + targets[:first]:
+                    figures.setdefault((test, target.name), []).append(tests[test](target))
+        report(figures, wanted, targets)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m mailftp` is the `mailftp` command."""
+
+from mailftp.cli import main
+
+main()

@@ -1,0 +1,117 @@
+"""The checker of the store's accounts: passwords and SCRAM proofs.
+
+Right, wrong and unknown take the same time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from twisted.cred.error import UnauthorizedLogin
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from mailftp.accounts.credentials import IPassword, IScramKeys, IScramProof, Password, ScramProof
+from mailftp.accounts.names import full_name
+from mailftp.accounts.passwords import SCRAM_ITERATIONS, SCRAM_SALT_OCTETS, Passwords
+from mailftp.store.engine import Store
+from mailftp.store.queries import AccountWithVerifier
+from mailftp.store.records import Account, ScramKeys, Verifier
+
+#: An address that no account has, so that a name that cannot be one costs a look-up too.
+_NOBODY = "nobody@invalid"
+
+
+class AvatarId(bytes):
+    """What the checker answers, as twisted.cred wants it: octets, here with the account that was read.
+
+    `mark` is Sessions' from before it was read.
+    """
+
+    account: Account
+    mark: int
+
+    @classmethod
+    def of(cls, account: Account, mark: int) -> AvatarId:
+        avatar_id = cls(account.address.encode("utf-8"))
+        avatar_id.account, avatar_id.mark = account, mark
+        return avatar_id
+
+
+@implementer(IScramKeys)
+class StoreChecker:
+    """Fails with UnauthorizedLogin for wrong, unknown and disabled alike; with Busy or StoreFault when it
+    cannot tell."""
+
+    credentialInterfaces = (IPassword, IScramProof)
+
+    def __init__(
+        self,
+        store: Store,
+        passwords: Passwords,
+        domains: tuple[str, ...],
+        *,
+        secret: bytes,
+        mark: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`secret` must be the same at each start: from it come the salts that unknown names are given, and
+        a salt that changes tells that a name is unknown. `mark` is `Sessions.mark`."""
+        self._store = store
+        self._passwords = passwords
+        self._domains = domains
+        self._secret = secret
+        self._mark = mark
+
+    # The three names and their case are ICredentialsChecker's.
+    def requestAvatarId(self, credentials: Password | ScramProof) -> Deferred[bytes | tuple[()]]:
+        if isinstance(credentials, ScramProof):
+            return Deferred.fromCoroutine(self._check_proof(credentials))
+        return Deferred.fromCoroutine(self._check_password(credentials))
+
+    def scram_keys(self, username: bytes) -> Deferred[ScramKeys]:
+        """RFC 5802 section 5.1: salt and iterations, made up where there is no such account."""
+        return Deferred.fromCoroutine(self._scram_keys(username))
+
+    async def _find(self, username: bytes) -> tuple[Account, Verifier] | None:
+        name = full_name(username, self._domains)
+        return await self._store.read(AccountWithVerifier(name or _NOBODY))
+
+    async def _check_password(self, credentials: Password) -> bytes | tuple[()]:
+        mark = self._mark()
+        found = await self._find(credentials.username)
+        name, stored = ("", "") if found is None else (found[0].address, found[1].password)
+        right = await self._passwords.verify(name, credentials.password, stored)
+        # A disabled account is refused only here, after the same work.
+        if found is None or not right or found[0].disabled:
+            raise UnauthorizedLogin
+        return AvatarId.of(found[0], mark)
+
+    async def _check_proof(self, credentials: ScramProof) -> bytes | tuple[()]:
+        """RFC 5802 section 3: ClientKey := ClientProof XOR ClientSignature; H(ClientKey) = StoredKey."""
+        mark = self._mark()
+        found = await self._find(credentials.username)
+        keys = found[1].scram if found is not None else None
+        real = keys is not None
+        keys = keys or self._made_up(credentials.username)
+        signature = hmac.digest(keys.stored_key, credentials.auth_message, "sha256")
+        client_key = bytes(a ^ b for a, b in zip(credentials.proof, signature, strict=False))
+        right = hmac.compare_digest(hashlib.sha256(client_key).digest(), keys.stored_key)
+        if found is None or not real or not right or found[0].disabled:
+            raise UnauthorizedLogin
+        return AvatarId.of(found[0], mark)
+
+    async def _scram_keys(self, username: bytes) -> ScramKeys:
+        found = await self._find(username)
+        made_up = self._made_up(username)
+        return found[1].scram or made_up if found is not None else made_up
+
+    def _made_up(self, username: bytes) -> ScramKeys:
+        # By the full name: "Bob" and "bob@example.test" are one account, so they must have one salt.
+        name = (full_name(username, self._domains) or "").encode("utf-8") or username
+        salt, stored, server = (
+            hmac.digest(self._secret, purpose + b"\0" + name, "sha256")
+            for purpose in (b"salt", b"stored key", b"server key")
+        )
+        return ScramKeys(salt[:SCRAM_SALT_OCTETS], SCRAM_ITERATIONS, stored, server)

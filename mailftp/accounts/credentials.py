@@ -1,0 +1,76 @@
+"""Credentials: what a client gave to prove who it is, as twisted.cred wants it.
+
+`Password` provides Twisted's IUsernamePassword, so a checker written for Twisted (`file:`, `memory:`,
+`unix:` of strcred, or a deployment's own) takes it unchanged. Its fields are octets as that
+interface says: Twisted's own FTP gives text, and every stock checker then refuses it (#10209).
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IAnonymous, ICredentials, IUsernamePassword
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, implementer
+
+from mailftp.store.records import ScramKeys
+from mailftp.wire.peer import Peer
+
+
+class IPassword(IUsernamePassword):
+    """A password, with what a checker may want to know of where it comes from."""
+
+    peer: Peer | None = Attribute("Who sent it.")
+    service: str = Attribute('The service that it was sent to, "pop3s".')
+
+
+class IScramProof(ICredentials):
+    """A SCRAM-SHA-256 client proof over a finished exchange (RFC 5802 section 3)."""
+
+    username: bytes = Attribute("The login name as sent, decoded from its escapes.")
+    auth_message: bytes = Attribute("AuthMessage.")
+    proof: bytes = Attribute("ClientProof, 32 octets.")
+
+
+class IScramKeys(ICredentialsChecker):
+    """A checker that can tell what SCRAM's first answer says, and then check the proof."""
+
+    def scram_keys(username: bytes) -> Deferred[ScramKeys]:
+        """Never fails for an unknown name: it has keys too, the same each time, that no proof fits."""
+
+
+@implementer(IPassword)
+@dataclass(slots=True)
+class Password:
+    username: bytes
+    password: bytes = field(repr=False)
+    #: Login.attempt fills these in.
+    peer: Peer | None = None
+    service: str = ""
+
+    # Twisted's name for it.
+    def checkPassword(self, password: bytes | str) -> bool:
+        """In constant time; some checkers keep text."""
+        known = password.encode("utf-8") if isinstance(password, str) else password
+        return hmac.compare_digest(known, self.password)
+
+
+@implementer(IScramProof)
+@dataclass(slots=True)
+class ScramProof:
+    username: bytes
+    auth_message: bytes = field(repr=False)
+    proof: bytes = field(repr=False)
+    peer: Peer | None = None
+    service: str = ""
+
+
+@implementer(IAnonymous)
+@dataclass(slots=True)
+class Anonymous:
+    """FTP's anonymous login (RFC 1635)."""
+
+    peer: Peer | None = None
+    service: str = ""

@@ -1,0 +1,195 @@
+"""Logging in, the same for every protocol: the guard, the portal, the log line, the equal answer.
+
+Every protocol's server.py has one `Login` and calls `attempt`; none of them touches the portal itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import IAnonymous, ICredentials
+from twisted.cred.error import LoginFailed
+from twisted.cred.portal import Portal
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from zope.interface import Interface
+from zope.interface.interface import InterfaceClass
+
+from mailftp.accounts.adapters import adapt
+from mailftp.accounts.credentials import Anonymous, Password, ScramProof
+from mailftp.accounts.guard import Guard
+from mailftp.accounts.names import shown_name
+from mailftp.accounts.passwords import Busy
+from mailftp.accounts.realm import Client
+from mailftp.settings import IMPLICIT_TLS, Auth
+from mailftp.wire.journal import Journal
+from mailftp.wire.peer import Peer
+
+
+class LoginRefused(Exception):
+    """Wrong, unknown, disabled: one answer and one time for all of them."""
+
+
+class LoginThrottled(Exception):
+    """Too many failures from this network; `seconds` until it is worth trying again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"too many failed logins, try again in {seconds:.0f} seconds")
+        self.seconds = seconds
+
+
+class LoginUnavailable(Exception):
+    """The accounts cannot be read just now: a temporary error, and no failure is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    #: The login name in its full form.
+    name: str
+    interface: InterfaceClass
+    avatar: object
+    #: Call once, when the connection ends or REIN is said.
+    logout: Callable[[], None]
+
+
+class Login:
+    def __init__(self, portal: Portal, settings: Auth, domains: tuple[str, ...], clock: IReactorTime) -> None:
+        self.portal = portal
+        self._domains = domains
+        self._clock = clock
+        self._plaintext = frozenset(settings.plaintext)
+        self._guard = Guard(settings, clock)
+        for checker in portal.checkers.values():
+            if isinstance(checker, InMemoryUsernamePasswordDatabaseDontUse):
+                _know_by_octets(checker)
+
+    def offers(self, *, secure: bool, peer: Peer, service: str) -> bool:
+        """Whether a password may be sent on this connection: TLS, loopback, or `auth.plaintext`
+        names the protocol (the service itself, or "smtp" for "submission")."""
+        if secure or peer.local or service in self._plaintext:
+            return True
+        return _PROTOCOLS.get(service, service) in self._plaintext
+
+    def attempt(
+        self,
+        credentials: ICredentials,
+        *,
+        peer: Peer,
+        service: str,
+        context: str,
+        interfaces: tuple[type[Interface], ...],
+        close: Callable[[], None] | None = None,
+    ) -> Deferred[LoggedIn]:
+        """Fails with LoginRefused, LoginThrottled or LoginUnavailable, already delayed and logged.
+
+        `interfaces` in order of preference; the avatar is never of a Twisted interface that
+        `mailftp.accounts.adapters` makes ours.
+
+        `close` ends the session at once: it is called when the account's password changes or the account is
+        disabled or removed. Cancel the Deferred when the connection is lost; no avatar is left over then.
+        """
+        attempt = _Attempt(credentials, peer, service, context, close)
+        return Deferred.fromCoroutine(self._attempt(attempt, interfaces))
+
+    async def _attempt(self, attempt: _Attempt, interfaces: tuple[type[Interface], ...]) -> LoggedIn:
+        peer, journal = attempt.peer, attempt.journal
+        name = attempt.shown_name(self._domains)
+        seconds = self._guard.refuses(peer)
+        if seconds:
+            journal.record("login refused", name=name, peer=peer, service=attempt.service, reason="throttled")
+            raise LoginThrottled(seconds)
+        self._guard.begins(peer)
+        try:
+            found = await self.portal.login(attempt.credentials, attempt.client, *interfaces)
+            interface, avatar = adapt(found[0], found[1])
+            logout = found[2]
+        except (LoginFailed, CancelledError) as error:
+            # Whoever hangs up before the answer has guessed all the same.
+            delay = self._guard.failed(peer, name, attempt.password)
+            await self._refuse(attempt, name, delay, error)
+        except Busy as error:
+            journal.warn(
+                "login unavailable", name=name, peer=peer, service=attempt.service, reason=str(error)
+            )
+            raise LoginUnavailable(str(error)) from None
+        except Exception:
+            journal.fault("login unavailable", name=name, peer=peer, service=attempt.service)
+            raise LoginUnavailable("the accounts cannot be read just now") from None
+        finally:
+            self._guard.ends(peer)
+        name = str(getattr(avatar, "address", name))
+        journal.record("login", name=name, peer=peer, service=attempt.service)
+        return LoggedIn(name, interface, avatar, logout)
+
+    async def _refuse(self, attempt: _Attempt, name: str, delay: float, error: BaseException) -> NoReturn:
+        hung_up = isinstance(error, CancelledError)
+        attempt.journal.record(
+            "login refused",
+            name=name,
+            peer=attempt.peer,
+            service=attempt.service,
+            reason="connection lost" if hung_up else "wrong name or password",
+        )
+        if hung_up:
+            raise error
+        if delay > 0:
+            await deferLater(self._clock, delay)
+        raise LoginRefused("wrong name or password") from None
+
+
+class _Attempt:
+    """What one attempt goes by; credentials of ours learn where they come from."""
+
+    __slots__ = ("client", "credentials", "journal", "password", "peer", "service", "username")
+
+    def __init__(
+        self,
+        credentials: ICredentials,
+        peer: Peer,
+        service: str,
+        context: str,
+        close: Callable[[], None] | None,
+    ) -> None:
+        self.credentials, self.peer, self.service = credentials, peer, service
+        self.journal = Journal(context)
+        self.client = Client(peer, service, close)
+        self.username, self.password = _known_of(credentials)
+        if isinstance(credentials, Password | ScramProof | Anonymous):
+            credentials.peer, credentials.service = peer, service
+
+    def shown_name(self, domains: tuple[str, ...]) -> str:
+        if IAnonymous.providedBy(self.credentials):
+            return "anonymous"
+        return shown_name(self.username, domains)
+
+
+def _know_by_octets(checker: InMemoryUsernamePasswordDatabaseDontUse) -> None:
+    """strcred's `memory:` keeps its users as text, and looks them up by the octets that its interface asks
+    for: nobody could log in (#10209)."""
+    users: Mapping[Any, object] = checker.users
+    for name, password in tuple(users.items()):
+        if isinstance(name, str) and isinstance(password, str):
+            checker.users[name.encode("utf-8")] = password.encode("utf-8")
+
+
+def _known_of(credentials: ICredentials) -> tuple[bytes, bytes | None]:
+    """Name and password, of ours and of anybody's; b"" and None where there is none (anonymous)."""
+    username = getattr(credentials, "username", b"")
+    password = getattr(credentials, "password", None)
+    if isinstance(username, str):
+        username = username.encode("utf-8", "surrogateescape")
+    if isinstance(password, str):
+        password = password.encode("utf-8", "surrogateescape")
+    return username, password
+
+
+#: Services whose protocol has another name than they have.
+_PROTOCOLS = {name: name.removesuffix("s") for name in IMPLICIT_TLS} | {
+    "submission": "smtp",
+    "submissions": "smtp",
+    "lmtp": "smtp",
+}

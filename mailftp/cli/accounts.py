@@ -1,0 +1,241 @@
+"""`mailftp account`: add, list, remove, passwd, set."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.python import usage
+
+from mailftp.accounts.passwords import PasswordFault, generate_password, make_verifier
+from mailftp.cli.exits import CommandFailed
+from mailftp.cli.options import CONFIG, Options
+from mailftp.cli.reach import request, settings_of
+from mailftp.cli.table import amount, table, when
+from mailftp.files.homes import folder_name
+from mailftp.operation.admin import Refused, account_address, verifier_to_json
+from mailftp.settings import Settings
+from mailftp.settings.values import Place, Wrong, size_or_unlimited
+
+#: Octets of a password file that are read; a password is shorter.
+LARGEST_PASSWORD = 4096
+
+
+class _OneAccount(Options):
+    optParameters = [CONFIG]
+
+    def parseArgs(self, address: str) -> None:  # type: ignore[override]  # called with what is there
+        self["address"] = address
+
+
+class _WithPassword(_OneAccount):
+    optParameters = [
+        CONFIG,
+        ["password-file", None, None, "A file whose first line is the password; - is standard input."],
+    ]
+
+
+class AddOptions(_WithPassword):
+    synopsis = "Usage: mailftp account add ADDRESS [--config FILE] [--password-file FILE]"
+    longdesc = "Without --password-file a password is made and printed once."
+
+
+class PasswordOptions(_WithPassword):
+    synopsis = "Usage: mailftp account passwd ADDRESS [--config FILE] [--password-file FILE]"
+    longdesc = "Change a password; its sessions are closed. Without --password-file one is made and printed."
+
+
+class RemoveOptions(_OneAccount):
+    synopsis = "Usage: mailftp account remove ADDRESS [--config FILE]"
+    longdesc = "Remove an account and its mail; its files are set aside and their place is printed."
+
+
+class SetOptions(_OneAccount):
+    synopsis = (
+        "Usage: mailftp account set ADDRESS [--mail-quota SIZE] [--files-quota SIZE] [--disable | --enable]"
+    )
+    longdesc = 'A quota is a size such as "2GB", "unlimited", or "default" for what [quota] says.'
+    optParameters = [
+        CONFIG,
+        ["mail-quota", None, None, "What the account's mail may take."],
+        ["files-quota", None, None, "What the account's files may take."],
+    ]
+    optFlags = [
+        ["disable", None, "Refuse its logins and its mail, and close its sessions."],
+        ["enable", None, "Allow its logins again."],
+    ]
+
+    def postOptions(self) -> None:
+        if self["disable"] and self["enable"]:
+            raise usage.UsageError("--disable and --enable exclude each other")
+        if not (self["disable"] or self["enable"] or self["mail-quota"] or self["files-quota"]):
+            raise usage.UsageError("nothing to set: give --mail-quota, --files-quota, --disable or --enable")
+
+
+class ListOptions(Options):
+    synopsis = "Usage: mailftp account list [--config FILE] [--json]"
+    optParameters = [CONFIG]
+    optFlags = [["json", None, "As JSON."]]
+
+
+class AccountOptions(Options):
+    synopsis = "Usage: mailftp account COMMAND ..."
+    subCommands = [
+        ["add", None, AddOptions, "Add an account."],
+        ["list", None, ListOptions, "List the accounts."],
+        ["remove", None, RemoveOptions, "Remove an account and its mail."],
+        ["passwd", None, PasswordOptions, "Change a password."],
+        ["set", None, SetOptions, "Set quotas; disable or enable."],
+    ]
+
+    def postOptions(self) -> None:
+        if not self.subCommand:
+            raise usage.UsageError("a command is missing: add, list, remove, passwd or set")
+
+
+def run_account(options: AccountOptions) -> None:
+    _RUN[str(options.subCommand)](options.subOptions)
+
+
+def _password(options: Options) -> tuple[str, bool]:
+    """(password, whether it was made here)."""
+    file = options["password-file"]
+    if file is None:
+        return generate_password(), True
+    try:
+        if file == "-":
+            octets = sys.stdin.buffer.readline(LARGEST_PASSWORD)
+        else:
+            with Path(file).open("rb") as stream:
+                octets = stream.readline(LARGEST_PASSWORD)
+    except OSError as fault:
+        raise CommandFailed(f"{file}: {fault.strerror}")
+    octets = octets.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        return octets.decode(), False
+    except UnicodeDecodeError:
+        raise CommandFailed("the password is not UTF-8")
+
+
+def _checked(settings: Settings, text: str) -> str:
+    """The address, before a password is asked for or made. Raises CommandFailed."""
+    try:
+        return account_address(settings, text).key
+    except Refused as refused:
+        raise CommandFailed(str(refused))
+
+
+def _with_password(do: str, options: Options, done: str) -> None:
+    settings = settings_of(options["config"])
+    address = _checked(settings, options["address"])
+    password, made = _password(options)
+    try:
+        verifier = make_verifier(password, settings.auth.argon2)
+    except PasswordFault as fault:
+        raise CommandFailed(f"this cannot be a password: {fault}")
+    request(settings, {"do": do, "address": address, "verifier": verifier_to_json(verifier)})
+    print(f"{done} {address}")
+    if made:
+        print(f"password: {password}")
+
+
+def add(options: AddOptions) -> None:
+    _with_password("account add", options, "added")
+
+
+def passwd(options: PasswordOptions) -> None:
+    _with_password("account passwd", options, "changed the password of")
+
+
+def remove(options: RemoveOptions) -> None:
+    settings = settings_of(options["config"])
+    account = request(settings, {"do": "account remove", "address": options["address"]})
+    print(f"removed {account['address']}")
+    aside = _set_aside(settings, account["address"])
+    if aside is not None:
+        print(f"its files are in {aside}")
+
+
+def _set_aside(settings: Settings, address: str) -> Path | None:
+    """Move the home folder away, so that a later account of that name does not inherit it."""
+    local, _, domain = address.rpartition("@")
+    home = settings.ftp.root / folder_name(domain) / folder_name(local)
+    if not home.is_dir():
+        return None
+    aside = settings.data / "removed" / folder_name(domain) / f"{folder_name(local)}.{time.time_ns()}"
+    try:
+        aside.parent.mkdir(0o700, parents=True, exist_ok=True)
+        os.rename(home, aside)
+    except OSError as fault:
+        raise CommandFailed(
+            f"its files are still in {home}, and a new account of that name would have them: {fault.strerror}"
+        )
+    return aside
+
+
+def set_account(options: SetOptions) -> None:
+    changes: dict[str, object] = {}
+    for option, name in (("mail-quota", "mail_quota"), ("files-quota", "files_quota")):
+        given = options[option]
+        if given is not None:
+            changes[name] = _quota(option, given)
+    if options["disable"] or options["enable"]:
+        changes["disabled"] = bool(options["disable"])
+    settings = settings_of(options["config"])
+    account = request(settings, {"do": "account set", "address": options["address"], "changes": changes})
+    print(f"set {account['address']}")
+
+
+def _quota(option: str, text: str) -> int | None:
+    """None is the default of [quota]; no limit of its own is the largest number that can be kept."""
+    if text == "default":
+        return None
+    kind = size_or_unlimited()
+    try:
+        octets = kind.read(int(text) if text.isascii() and text.isdigit() else text, Place("", Path()))
+    except Wrong as wrong:
+        raise usage.UsageError(f'--{option}: {wrong}; give "default", {kind.wants}')
+    return UNLIMITED if octets is None else octets
+
+
+#: An account's own "unlimited", which wins over a limit in [quota].
+UNLIMITED = 2**63 - 1
+
+
+def list_accounts(options: ListOptions) -> None:
+    listed: list[dict[str, Any]] = request(settings_of(options["config"]), {"do": "account list"})
+    if options["json"]:
+        print(json.dumps(listed, indent=2))
+        return
+    rows = [
+        (
+            account["address"],
+            "disabled" if account["disabled"] else "",
+            str(account["messages"]),
+            amount(account["mail_used"]),
+            _limit(account["mail_quota"]),
+            _limit(account["files_quota"]),
+            when(account["created"]),
+        )
+        for account in listed
+    ]
+    print(table(("address", "", "messages", "mail", "mail quota", "files quota", "made"), rows), end="")
+
+
+def _limit(quota: int | None) -> str:
+    if quota is None:
+        return "default"
+    return "unlimited" if quota == UNLIMITED else amount(quota)
+
+
+_RUN: dict[str, Any] = {
+    "add": add,
+    "list": list_accounts,
+    "remove": remove,
+    "passwd": passwd,
+    "set": set_account,
+}

@@ -1,0 +1,330 @@
+"""Leases what is due, runs attempts, records what came of them: the outbound queue as a Twisted service."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IOpenSSLClientConnectionCreator, IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from mailftp.delivery.attempt import Attempt, Means
+from mailftp.delivery.destinations import Connections, Destinations
+from mailftp.delivery.outcomes import Bookkeeping, Ended
+from mailftp.delivery.reports import Reports
+from mailftp.delivery.routes import Address, Router
+from mailftp.delivery.verdict import Job, NotNow, Verdict, for_all
+from mailftp.dns.resolver import Resolver
+from mailftp.intake.intake import Intake
+from mailftp.settings import Settings
+from mailftp.store.engine import Store, StoreFault, Subscription
+from mailftp.store.queries import NextDue
+from mailftp.store.records import Change, QueueMessage, QueueRecipient
+from mailftp.store.units import LeaseDue, RenewLeases, VoidLeases
+from mailftp.wire.journal import Journal
+
+#: Seconds that a lease holds, and after which it is renewed: three chances before it is lost.
+LEASE_SECONDS, RENEW_SECONDS = 120.0, 40.0
+#: Recipients leased at a time.
+BATCH = 100
+#: Seconds until we look again, though nothing was due or all that is due is busy: a clock may be set.
+LOOK_AGAIN, BUSY_AGAIN = 600.0, 5.0
+#: Seconds that attempts have to end by themselves when the service stops.
+STOP_SECONDS = 5.0
+#: Seconds between tries to record what a full or failing disk would not take.
+RECORD_AGAIN = 10.0
+#: Threads that read bodies from files.
+THREADS = 2
+
+
+@dataclass(slots=True)
+class _Running:
+    job: Job
+    attempt: Attempt
+    #: The attempt itself, while it lasts; what comes after it is never cut.
+    trying: Deferred[list[Verdict]] | None = None
+    done: Deferred[None] | None = None
+
+
+class DeliveryService(Service):
+    """`local_addresses` are (address, port) of our own SMTP listeners, which are never called; the collection
+    is looked at each time. `now` gives the seconds since the epoch that the store's clock gives too.
+
+    Stop it before the intake, the resolver and the store, which it uses to the end.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        resolver: Resolver,
+        intake: Intake,
+        reactor: IReactorTime,
+        local_addresses: Collection[Address] = (),
+        *,
+        now: Callable[[], float] = time.time,
+        creator: IOpenSSLClientConnectionCreator | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """Raises ValueError for a route, smarthost or its password file that cannot be read. `creator` makes
+        the smarthost's TLS connections in place of one that trusts the machine's authorities."""
+        delivery = settings.delivery
+        self._store, self._reactor, self._now = store, reactor, now
+        self._owner = f"{settings.hostname}/{secrets.token_hex(8)}"
+        self._threads = ThreadPool(0, THREADS, "delivery")
+        self._connections = Connections(reactor, delivery.concurrency.total)
+        self._destinations = Destinations(delivery.concurrency)
+        self._means = Means(
+            store,
+            Router(settings, resolver, local_addresses),
+            self._connections,
+            reactor,
+            self._threads,
+            delivery.helo or settings.hostname,
+            _password(settings),
+            creator,
+        )
+        reports = Reports(self._means, intake, settings.hostname, now)
+        self._books = Bookkeeping(delivery, reports, self._owner, now, chance)
+        self._jobs: dict[int, _Running] = {}
+        self._numbers = 0
+        self._timer: IDelayedCall | None = None
+        self._looking = self._look_again = self._voided = False
+        self._look_ended: Deferred[None] | None = None
+        self._stopping = False
+        self._capturing = delivery.capture is not None
+        self._subscription: Subscription | None = None
+        self._renewing = LoopingCall(self._renew)
+        self._renewing.clock = reactor
+        self._journal = Journal("delivery")
+
+    # Its life.
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's is untyped
+        self._stopping = False
+        self._threads.start()
+        if self._capturing:
+            # What was queued before is not to leave either.
+            self._journal.record("capturing", reason="delivery.capture is set: nothing is sent")
+            return
+        self._subscription = self._store.subscribe(self._hear)
+        self._renewing.start(RENEW_SECONDS, now=False)
+        self._wake()
+
+    def stopService(self) -> Deferred[None]:
+        """Attempts under way have five seconds to end; then they are cut, and what they had is due again."""
+        super().stopService()  # type: ignore[no-untyped-call]  # likewise
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._stopping = True
+        if self._subscription is not None:
+            self._subscription.cancel()
+        self._set_timer(None)
+        if self._looking and self._look_ended is not None:
+            await _over(self._look_ended)
+        for job in self._destinations.drop_waiting():
+            verdicts = for_all(job, NotNow("4.3.2", "the server was stopped"))
+            await self._record(job.message, verdicts, self._now())
+        for running in self._jobs.values():
+            running.attempt.stop()
+        cutting = self._reactor.callLater(STOP_SECONDS, self._cut)
+        for running in list(self._jobs.values()):
+            if running.done is not None:
+                await _over(running.done)
+        if cutting.active():
+            cutting.cancel()
+        if self._renewing.running:
+            self._renewing.stop()
+        await self._connections.close()
+        # Nothing is left for them to do, so this does not wait.
+        self._threads.stop()
+
+    def _cut(self) -> None:
+        for running in list(self._jobs.values()):
+            if running.trying is not None:
+                running.trying.cancel()
+
+    # What is due.
+
+    def _hear(self, changes: tuple[Change, ...]) -> None:
+        if any(change.kind == "queue" for change in changes):
+            self._wake()
+
+    def _set_timer(self, seconds: float | None) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None if seconds is None else self._reactor.callLater(seconds, self._wake)
+
+    def _wake(self) -> None:
+        """Look for work, now or once more after the look that is under way."""
+        if self._stopping:
+            return
+        if self._looking:
+            self._look_again = True
+            return
+        self._looking = True
+        self._look_ended = Deferred.fromCoroutine(self._look())
+
+    async def _look(self) -> None:
+        try:
+            if not self._voided:
+                await self._store.commit(VoidLeases(self._owner))
+                self._voided = True
+            while await self._look_once() or self._look_again:
+                self._look_again = False
+        except StoreFault as fault:
+            self._journal.warn("queue_unreadable", reason=str(fault))
+            self._look_later(BUSY_AGAIN)
+        except Exception:
+            self._journal.fault("delivery_fault")
+            self._look_later(BUSY_AGAIN)
+        finally:
+            self._looking = False
+
+    async def _look_once(self) -> bool:
+        """Begin what can begin; whether there may be more."""
+        if self._stopping:
+            return False
+        for job in self._destinations.ready():
+            self._begin(job)
+        if not self._may_lease():
+            # The end of any job wakes us.
+            return False
+        wait = await self._store.read(NextDue())
+        if wait is None or wait > 0:
+            self._look_later(LOOK_AGAIN if wait is None else min(wait, LOOK_AGAIN))
+            return False
+        if not self._may_lease():
+            return False
+        busy = self._destinations.busy
+        leased = await self._store.commit(LeaseDue(self._owner, LEASE_SECONDS, BATCH, busy))
+        for message in leased:
+            for job in _jobs_of(message):
+                self._destinations.enter(job)
+        if not leased:
+            self._look_later(BUSY_AGAIN)
+        return bool(leased)
+
+    def _may_lease(self) -> bool:
+        return not self._stopping and not self._destinations.full
+
+    def _look_later(self, seconds: float) -> None:
+        if not self._stopping:
+            self._set_timer(seconds)
+
+    async def _renew(self) -> None:
+        held = [*self._destinations.waiting, *(running.job for running in self._jobs.values())]
+        ids = tuple(recipient.id for job in held for recipient in job.recipients)
+        if not ids:
+            return
+        try:
+            ours = await self._store.commit(RenewLeases(self._owner, ids, LEASE_SECONDS))
+        except StoreFault as fault:
+            # The next round may still be in time.
+            self._journal.warn("lease_not_renewed", reason=str(fault))
+            return
+        if ours < len(ids):
+            self._journal.warn("lease_lost", leases=len(ids) - ours)
+
+    # One job.
+
+    def _begin(self, job: Job) -> None:
+        self._numbers += 1
+        number, running = self._numbers, _Running(job, Attempt(self._means, job))
+        self._jobs[number] = running
+        running.done = Deferred.fromCoroutine(self._work(running))
+        running.done.addErrback(self._fault)
+        running.done.addCallback(lambda _: self._end(number, job))
+
+    def _fault(self, failure: Failure) -> None:
+        """The lease runs out, and the recipients are tried again then."""
+        self._journal.fault("delivery_fault", failure)
+
+    def _end(self, number: int, job: Job) -> None:
+        del self._jobs[number]
+        self._destinations.leave(job.domain)
+        self._wake()
+
+    async def _work(self, running: _Running) -> None:
+        job, started = running.job, self._now()
+        try:
+            running.trying = Deferred.fromCoroutine(running.attempt.run())
+            verdicts = await running.trying
+        except Exception:
+            self._journal.fault("attempt_fault", queue=job.message.id, domain=job.domain)
+            verdicts = for_all(job, NotNow("4.3.0", "an error in the server"))
+        running.trying = None
+        await self._record(job.message, verdicts, started)
+
+    async def _record(self, message: QueueMessage, verdicts: list[Verdict], started: float) -> None:
+        """Once a far side has taken a message, nothing is worth more than to write that down."""
+        books = self._books
+        while True:
+            ended = books.conclude(message, verdicts, stopping=self._stopping)
+            try:
+                unit = await books.unit(message, ended, started)
+            except Exception as fault:
+                # A full disk; or an error of ours, which must not have the message sent again and again.
+                self._journal.fault("report_not_made", queue=message.id, reason=str(fault))
+                ended = books.unreported(ended)
+                unit = await books.unit(message, ended, started)
+            try:
+                recorded = await self._store.commit(unit)
+                break
+            except Exception as fault:
+                # Whatever it is: to give up here would send a message again that was taken.
+                self._journal.fault("outcome_not_recorded", queue=message.id, reason=str(fault))
+                if self._stopping:
+                    return
+            await deferLater(self._reactor, RECORD_AGAIN)
+        taken = frozenset(recorded)
+        books.log(message, ended, taken)
+        if unit.reports and len(taken) < len(ended):
+            await self._report_alone(message, [e for e in ended if e.verdict.recipient.id in taken], started)
+
+    async def _report_alone(self, message: QueueMessage, ended: list[Ended], started: float) -> None:
+        """Some leases were lost, and the reports refused with them: whoever has those leases will report on
+        them, and of the others nobody else will."""
+        for report in (await self._books.unit(message, ended, started)).reports:
+            await self._store.commit(report)
+
+
+def _jobs_of(message: QueueMessage) -> list[Job]:
+    by_domain: dict[str, list[QueueRecipient]] = {}
+    for recipient in message.recipients:
+        by_domain.setdefault(recipient.domain.lower(), []).append(recipient)
+    return [Job(message, domain, tuple(recipients)) for domain, recipients in by_domain.items()]
+
+
+def _over(deferred: Deferred[None]) -> Deferred[None]:
+    """Fires when the other has, and leaves it alone."""
+    over: Deferred[None] = Deferred()
+
+    def fired(result: object) -> object:
+        over.callback(None)
+        return result
+
+    deferred.addBoth(fired)
+    return over
+
+
+def _password(settings: Settings) -> str:
+    smarthost = settings.delivery.smarthost
+    if smarthost is None or smarthost.password_file is None:
+        return ""
+    try:
+        lines = smarthost.password_file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ValueError(f"delivery.smarthost.password_file: {fault}") from None
+    if not lines or not lines[0]:
+        raise ValueError(f"delivery.smarthost.password_file: {smarthost.password_file} is empty")
+    return lines[0]

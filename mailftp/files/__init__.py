@@ -1,0 +1,1 @@
+"""Floor 1: what FTP serves, a home folder that cannot be left."""

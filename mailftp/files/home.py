@@ -1,0 +1,170 @@
+"""A home folder as FTP and the web see it.
+
+A path is a tuple of names from the home's root, () being the root itself; names are text with
+surrogate escapes for
+octets that are not UTF-8. "..", "." and empty names never reach here. Every operation goes through
+mailftp.files.policy
+and happens on this room's own threads.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+Path = tuple[str, ...]
+
+
+class FileFault(Exception):
+    """Base of what a home refuses; its text is for people and shows no path outside the home."""
+
+
+class NoSuchFile(FileFault):
+    pass
+
+
+class NotAFolder(FileFault):
+    pass
+
+
+class IsAFolder(FileFault):
+    pass
+
+
+class AlreadyThere(FileFault):
+    pass
+
+
+class FolderNotEmpty(FileFault):
+    pass
+
+
+class Denied(FileFault):
+    pass
+
+
+class NoRoom(FileFault):
+    """The quota or the disk is full."""
+
+
+class Busy(FileFault):
+    """Somebody is uploading to that name just now; it may be tried again."""
+
+
+class Cut(FileFault):
+    """The upload was not wanted any more when it was about to get its name; what came is kept."""
+
+
+class Kind(enum.Enum):
+    FILE = "file"
+    FOLDER = "dir"
+    LINK = "link"
+    OTHER = "other"
+
+
+class Entry(NamedTuple):
+    """A name in a folder. A tuple: a listing makes ten thousand of them, and a frozen dataclass takes three
+    times as long to make."""
+
+    name: str
+    kind: Kind
+    size: int
+    #: Seconds since the epoch.
+    modified: float
+    #: Permission bits.
+    mode: int
+    owner: int
+    group: int
+    links: int
+    #: Device and inode, for the `unique` fact.
+    unique: str
+    #: Octets of an upload to this name that was cut: what SIZE says, so that its client can go on.
+    arrived: int | None = None
+    #: False: there is nothing but such an upload, and nothing but SIZE may show it.
+    whole: bool = True
+
+
+class Intent(enum.Enum):
+    """Why a file is opened for writing."""
+
+    #: The whole file anew, or, with an offset, the rest of an upload that was cut.
+    STORE = "store"
+    #: At the end of what is there, an upload that was cut included.
+    APPEND = "append"
+
+
+class ISource(Interface):
+    """A file open for reading."""
+
+    descriptor: int = Attribute("An open file descriptor, for mailftp.wire.stream.send_file.")
+    size: int = Attribute("Octets, when it was opened.")
+    head: bytes = Attribute("Its first octets (64 KiB at most), read when it was opened; may be empty.")
+
+    def close() -> None:
+        """Idempotent."""
+
+
+class ISink(Interface):
+    """A file that is arriving."""
+
+    def write(data: bytes) -> Deferred[None] | None:
+        """None: go on. A Deferred: wait for it; it fails with NoRoom or FileFault."""
+
+    def commit(wanted: Callable[[], bool] = ...) -> Deferred[int]:
+        """It is whole: on disk (with `ftp.durable`) and under its name when this fires with its size.
+
+        `wanted` is asked on the reactor thread when all is written, just before the file gets its name:
+        False keeps it as `keep` does and fails with Cut. (A client that dies closes its data connection
+        like one that is done; its control connection goes a moment later.)
+        """
+
+    def keep() -> Deferred[int]:
+        """It was cut: keep what came, so that it can be continued; never under its own name. Fires
+        with the size. Either `commit` or `keep` is called, once."""
+
+
+class IEntries(Interface):
+    """A folder being read."""
+
+    def next() -> Deferred[tuple[Entry, ...]]:
+        """The next entries, a few hundred at most; () at the end."""
+
+    def close() -> None:
+        """Idempotent."""
+
+
+class IHome(Interface):
+    """The avatar that FTP asks the portal for."""
+
+    def entry(path: Path) -> Deferred[Entry]:
+        """What is there. Of an upload that was cut and nothing else: `whole` is False; see `arrived`."""
+
+    def entries(path: Path) -> Deferred[IEntries]:
+        """Fails with NotAFolder or NoSuchFile. Uploads under way do not show."""
+
+    def read(path: Path) -> Deferred[ISource]: ...
+
+    def write(path: Path, intent: Intent, offset: int, expected: int | None) -> Deferred[ISink]:
+        """`expected` is what ALLO said. Nothing of an old file is lost before `commit`.
+
+        STORE from an offset goes on with an upload to this name that was cut, or else with the file's first
+        `offset` octets; APPEND goes on after all that came. Fails with NoSuchFile when less than `offset`
+        is there, with Busy when that upload is under way.
+        """
+
+    def make_folder(path: Path) -> Deferred[None]: ...
+
+    def remove_folder(path: Path) -> Deferred[None]: ...
+
+    def remove(path: Path) -> Deferred[None]: ...
+
+    def rename(old: Path, new: Path) -> Deferred[None]: ...
+
+    def set_modified(path: Path, modified: float) -> Deferred[None]: ...
+
+    def room() -> Deferred[int | None]:
+        """Octets that may still be stored, by quota and disk."""

@@ -1,0 +1,126 @@
+"""Who is there, and how well the connection is protected: USER to PROT."""
+
+from __future__ import annotations
+
+from mailftp.accounts.login import LoginRefused, LoginThrottled, LoginUnavailable
+from mailftp.ftp.session import Argument, Command, Phase, Session
+from mailftp.ftp.syntax import octets, parse_number, reply
+
+_ANONYMOUS = frozenset({"anonymous", "ftp"})
+
+
+def user(session: Session, argument: str) -> bytes:
+    """USER: RFC 959 section 4.1.1. After a login it begins another one, as the RFC says it may."""
+    name = argument.strip()
+    session.outside.log_out()
+    session.outside.data.abandon()
+    session.forget()
+    if session.terms.tls_required and not session.outside.secure:
+        return reply(530, "Say AUTH TLS first")
+    session.anonymous = session.terms.anonymous and name.lower() in _ANONYMOUS
+    if not session.anonymous and not session.outside.password_allowed():
+        # Said now: a client that hears 331 sends the password, and then it has been in the clear.
+        return reply(530, "No passwords without encryption: say AUTH TLS first")
+    session.user = octets(name)
+    session.phase = Phase.NAMED
+    return reply(331, "Your e-mail address, please" if session.anonymous else "Password, please")
+
+
+async def password(session: Session, argument: str) -> bytes:
+    """PASS: RFC 959 section 4.1.1."""
+    if session.phase is not Phase.NAMED:
+        return reply(503, "Say USER first")
+    session.phase = Phase.GREETED
+    try:
+        home = await session.outside.log_in(session.user, octets(argument), session.anonymous)
+    except LoginRefused:
+        session.failures += 1
+        if session.failures >= session.terms.failures_closed:
+            session.close(reply(530, "Login incorrect") + reply(421, "Too many failed logins"))
+        return reply(530, "Login incorrect")
+    except LoginThrottled as throttled:
+        session.close(reply(421, f"Too many failed logins, try again in {throttled.seconds:.0f} seconds"))
+        return b""
+    except LoginUnavailable:
+        session.close(reply(421, "Nobody can log in just now, try again later"))
+        return b""
+    session.enter(home)
+    return reply(230, "Logged in")
+
+
+def account(session: Session, argument: str) -> bytes:
+    """ACCT: RFC 959 section 4.1.1. A login has no further account here."""
+    return reply(202, "No account needed")
+
+
+def quit_(session: Session, argument: str) -> bytes:
+    """QUIT: RFC 959 section 4.1.1. A transfer under way is finished first."""
+    if session.transfer is not None:
+        session.quitting = True
+    else:
+        session.close(reply(221, "Goodbye"))
+    return b""
+
+
+def reinitialize(session: Session, argument: str) -> bytes:
+    """REIN: RFC 959 section 4.1.1. TLS stays (RFC 4217 section 11 would allow to end it)."""
+    session.outside.log_out()
+    session.outside.data.abandon()
+    session.forget()
+    return reply(220, "Ready for a new user")
+
+
+def auth(session: Session, argument: str) -> bytes:
+    """AUTH: RFC 2228 section 3, RFC 4217 section 4."""
+    mechanism = argument.strip().upper()
+    if mechanism not in ("TLS", "TLS-C", "SSL", "TLS-P"):
+        return reply(504, "Only AUTH TLS")
+    if not session.terms.tls_offered:
+        return reply(431, "No certificate here")
+    if session.outside.secure:
+        return reply(503, "Encrypted already")
+    # A name or a login that was sent in the clear may have been put there by somebody else.
+    session.outside.log_out()
+    session.outside.data.abandon()
+    session.forget()
+    # RFC 4217 section 12.2: these two mean private data connections from the start.
+    session.protect_data = session.buffer_size_said = mechanism in ("SSL", "TLS-P")
+    session.outside.send(reply(234, "Begin TLS"))
+    session.wait()
+    session.outside.start_tls()
+    return b""
+
+
+def protection_buffer_size(session: Session, argument: str) -> bytes:
+    """PBSZ: RFC 2228 section 3, RFC 4217 section 8: nothing but 0 makes sense with TLS."""
+    if not session.outside.secure:
+        return reply(503, "Say AUTH TLS first")
+    parse_number(argument.strip(), 2**32 - 1)
+    session.buffer_size_said = True
+    return reply(200, "PBSZ=0")
+
+
+def protection(session: Session, argument: str) -> bytes:
+    """PROT: RFC 2228 section 3, RFC 4217 section 9."""
+    level = argument.strip().upper()
+    if not session.outside.secure or not session.buffer_size_said:
+        return reply(503, "Say AUTH TLS and PBSZ 0 first")
+    if level == "C" and session.terms.tls_required:
+        return reply(534, "Data connections are encrypted here")
+    if level not in ("C", "P"):
+        return reply(536 if level in ("S", "E") else 504, "Only PROT C and PROT P")
+    session.outside.data.abandon()
+    session.protect_data = level == "P"
+    return reply(200, "Data connections are " + ("encrypted" if level == "P" else "in the clear"))
+
+
+COMMANDS = (
+    Command("USER", user, Argument.MUST, Phase.GREETED, usage="USER name"),
+    Command("PASS", password, Argument.MAY, Phase.GREETED, usage="PASS password"),
+    Command("ACCT", account, Argument.MUST, usage="ACCT account"),
+    Command("QUIT", quit_, phase=Phase.GREETED, meanwhile=True, usage="QUIT"),
+    Command("REIN", reinitialize, phase=Phase.GREETED, usage="REIN"),
+    Command("AUTH", auth, Argument.MUST, Phase.GREETED, usage="AUTH TLS"),
+    Command("PBSZ", protection_buffer_size, Argument.MUST, Phase.GREETED, usage="PBSZ 0"),
+    Command("PROT", protection, Argument.MUST, Phase.GREETED, usage="PROT (C|P)"),
+)

@@ -1,0 +1,275 @@
+"""A data connection, and what a transfer and the session ask of it. mailftp.ftp.channel makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv6Address
+from typing import NoReturn, Protocol
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionClosed, ConnectionDone
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from mailftp.files.faults import fault
+from mailftp.ftp.newlines import to_network
+from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
+from mailftp.wire.limits import ConnectionLimits
+from mailftp.wire.peer import Peer
+from mailftp.wire.stream import send_chunks, send_file
+
+Address = IPv4Address | IPv6Address
+
+#: Seconds that a client has to make its data connection once a transfer waits for it.
+PATIENCE = 30.0
+#: Octets of an upload that are read at once: each read costs a turn of the reactor.
+READ = 256 * 1024
+#: Octets of a text file that are read at once.
+PIECE = 256 * 1024
+#: Ports that are tried before we say that none is free.
+TRIES = 64
+#: Connections from strangers after which a passive port is given up.
+STRANGERS = 10
+
+
+class DataFault(Exception):
+    """There is no data connection: 425."""
+
+
+class DataLost(Exception):
+    """The data connection was closed before the transfer was complete: 426."""
+
+
+class IDataConnection(Protocol):
+    """What a transfer asks of its data connection."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def stream_file(self, descriptor: int, offset: int, length: int) -> Deferred[int]: ...
+
+    def stream_text(self, descriptor: int) -> Deferred[int]:
+        """A whole file, in lines that end as the wire's do."""
+
+    def stream(self, read: Callable[[], Deferred[bytes]]) -> Deferred[int]: ...
+
+    def receive(self, write: Callable[[bytes], Deferred[None] | None]) -> Deferred[None]:
+        """Fires at a proper end; fails with DataLost at any other, and with what `write` failed with."""
+
+    def finish(self) -> Deferred[None]:
+        """Close; fires when what was sent has left, fails with DataLost when it could not."""
+
+
+class IDataChannel(Protocol):
+    """What the session asks for: at most one data connection, for the next transfer."""
+
+    @property
+    def aimed(self) -> bool:
+        """PASV, PORT or their kind was said for the next transfer."""
+
+    def connected(self) -> bool:
+        """Whether the client is connected already."""
+
+    @property
+    def family(self) -> int | None:
+        """The network protocol of the control connection, 4 or 6; None: no data connection is possible."""
+
+    def listen(self) -> tuple[Address, int]:
+        """Open a passive port; the address to tell the client. Raises DataFault."""
+
+    def aim(self, address: Address, port: int) -> None:
+        """Remember where to connect to. Raises DataFault when that is not the client's to ask for."""
+
+    def send_whole(self, data: bytes) -> int:
+        """Send all of a transfer at once, and close, where the client is connected in the clear and takes it.
+
+        The octets that were sent. When they were all and the connection is closed, nothing is `aimed` any
+        more; else `open` has the connection for the rest.
+        """
+
+    def open(self) -> Deferred[IDataConnection]:
+        """The connection, encrypted if that was agreed. Fails with DataFault."""
+
+    def release(self) -> None:
+        """The transfer is over: its connection closes by itself."""
+
+    def abandon(self) -> None:
+        """Give up what is open, waited for or under way."""
+
+
+class Owner(Protocol):
+    """Whose a data connection is: a channel."""
+
+    def arrived(self, connection: DataConnection) -> None:
+        """It is open: connected, and encrypted if need be."""
+
+    def departed(self, connection: DataConnection) -> None:
+        """It is gone."""
+
+    def tidy(self) -> None:
+        """Give up what is kept for another transfer."""
+
+
+class DataConnection(Connection):
+    """The server's end of one data connection; silent until a transfer takes it."""
+
+    channel: Owner
+    read_size = READ
+    _write: Callable[[bytes], Deferred[None] | None] | None = None
+    _done: Deferred[None] | None = None
+    _handle_then: SSL.Connection | None = None
+    _gone: Failure | None = None
+
+    def opened(self) -> None:
+        self.login_deadline = None
+        self.idle_limit = None
+        self._handle_then = self.tls_handle()
+        self.pause()
+        self.channel.arrived(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        if self._gone is None:
+            # `closed` is for those that were opened; this one's handshake failed.
+            self._gone = reason
+            self.channel.departed(self)
+
+    def stream_file(self, descriptor: int, offset: int, length: int) -> Deferred[int]:
+        return send_file(self, descriptor, offset, length).addErrback(_why)
+
+    def stream_text(self, descriptor: int) -> Deferred[int]:
+        position = 0
+
+        def converted(data: bytes) -> bytes:
+            nonlocal position
+            position += len(data)
+            return to_network(data)
+
+        def piece() -> Deferred[bytes]:
+            return self.reader.read(descriptor, position, PIECE).addCallback(converted)
+
+        return send_chunks(self, piece).addErrback(_why)
+
+    def stream(self, read: Callable[[], Deferred[bytes]]) -> Deferred[int]:
+        return send_chunks(self, read).addErrback(_why)
+
+    def receive(self, write: Callable[[bytes], Deferred[None] | None]) -> Deferred[None]:
+        if self._gone is not None:
+            return fail(DataLost("Data connection lost"))
+        done = self._done = Deferred()
+        self._write = write
+        self.idle_limit = self.factory.idle_limit
+        self.resume()
+        return done
+
+    def finish(self) -> Deferred[None]:
+        if self._gone is not None:
+            left = isinstance(self._gone.value, ConnectionDone)
+            return succeed(None) if left else fail(DataLost("Data connection lost"))
+        done: Deferred[None] = Deferred()
+        if self.secure:
+            # The client's close_notify may take its time, or never come; ours is on its way.
+            done.callback(None)
+        else:
+            self._done = done
+        self.close()
+        return done
+
+    def received(self, data: bytes) -> None:
+        if self._write is None:
+            # Octets against the direction of the transfer.
+            return
+        held = self._write(data)
+        if held is not None:
+            self.pause()
+            held.addCallbacks(lambda _: self.resume(), self._refused)
+
+    def ended(self) -> None:
+        """FIN: in the clear there is no other end of a file (RFC 959 section 3.3)."""
+        if self._write is not None:
+            self._settle(None)
+        self.close()
+
+    def expired(self, clock: Expiry) -> None:
+        self.abort()
+
+    def drain(self) -> None:
+        """The control connection finishes the transfer."""
+
+    def lost(self, reason: Failure) -> None:
+        """TLS may have decrypted the last octets and the farewell after them while the client was held back:
+        they are part of the file. What the sink says to them it says again when the upload is committed."""
+        if self._write is not None:
+            held = self._held.copy()
+            self._held.clear()
+            for data in held:
+                waiting = self._write(data)
+                if waiting is not None:
+                    waiting.addErrback(lambda _: None)
+        super().lost(reason)
+
+    def closed(self, reason: Failure) -> None:
+        self._gone = reason
+        self.channel.departed(self)
+        proper = isinstance(reason.value, ConnectionDone)
+        if self.secure and self._write is not None:
+            # Without close_notify anybody on the way may have cut the upload short.
+            proper = self._said_farewell()
+        self._settle(None if proper else DataLost("Data connection lost"))
+
+    def _said_farewell(self) -> bool:
+        return self._handle_then is not None and bool(
+            self._handle_then.get_shutdown() & SSL.RECEIVED_SHUTDOWN
+        )
+
+    def _refused(self, failure: Failure) -> None:
+        self._settle(failure.value)
+        self.abort()
+
+    def _settle(self, error: BaseException | None) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            if error is None:
+                done.callback(None)
+            else:
+                done.errback(error)
+
+
+def _why(failure: Failure) -> NoReturn:
+    """Why a stream ended early, in this room's words."""
+    error = failure.value
+    if isinstance(error, EOFError):
+        raise DataLost("The file became shorter") from error
+    if isinstance(error, OSError):
+        raise fault(error) from error
+    if isinstance(error, ConnectionClosed | SSL.Error):
+        raise DataLost("Data connection lost") from error
+    assert error is not None
+    raise error
+
+
+class _Uncounted(ConnectionLimits):
+    """A session has one data connection at most, and sessions are counted."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0)
+
+    def enter(self, peer: Peer) -> str | None:
+        return None
+
+    def leave(self, peer: Peer) -> None:
+        pass
+
+
+class DataConnections(ConnectionFactory):
+    """All data connections of a service, in the clear or all of them in TLS."""
+
+    protocol = DataConnection
+
+    def __init__(self, wiring: Wiring, private: bool) -> None:
+        super().__init__(replace(wiring, limits=_Uncounted(), implicit_tls=private))
+        self.private = private
+        #: Channels that keep a passive port for their next transfer; whoever finds no port free has the
+        #: oldest of them give it up.
+        self.keepers: dict[Owner, None] = {}

@@ -1,0 +1,101 @@
+"""What the server is and can do: FEAT, OPTS, SYST, STAT, HELP, NOOP."""
+
+from __future__ import annotations
+
+from mailftp.ftp.listing import FACTS, choose_facts, status_of
+from mailftp.ftp.session import Answer, Argument, Command, Phase, Session
+from mailftp.ftp.syntax import printable, replies, reply, shown
+
+
+def features(session: Session, argument: str) -> bytes:
+    """FEAT: RFC 2389 section 3. MLST stands for MLSD too (RFC 3659 section 7.8)."""
+    facts = FACTS if session.facts is None else session.facts
+    mlst = "".join(f"{name}{'*' if name in facts else ''};" for name in FACTS)
+    lines = [
+        "AVBL",
+        "CLNT",
+        "EPRT",
+        "EPSV",
+        "MDTM",
+        "MFMT",
+        f"MLST {mlst}",
+        "REST STREAM",
+        "SIZE",
+        "TVFS",
+        "UTF8",
+    ]
+    if session.terms.tls_offered:
+        lines += ["AUTH TLS", "PBSZ", "PROT"]
+    return replies(211, "Extensions supported:", sorted(lines), "End")
+
+
+def options(session: Session, argument: str) -> bytes:
+    """OPTS: RFC 2389 section 4."""
+    name, _, value = argument.strip().partition(" ")
+    if name.upper() == "UTF8" and value.strip().upper() in ("ON", ""):
+        # The Windows Explorer says it before it logs in and gives up on any other answer.
+        return reply(200, "UTF-8 is always on")
+    if name.upper() == "MLST":
+        session.facts = choose_facts(value)
+        return reply(200, "MLST OPTS " + "".join(f"{fact};" for fact in session.facts))
+    return reply(501, "No such option")
+
+
+def system(session: Session, argument: str) -> bytes:
+    """SYST: RFC 959 section 4.1.3; tells clients how to read LIST."""
+    return reply(215, "UNIX Type: L8")
+
+
+def status(session: Session, argument: str) -> Answer:
+    """STAT: RFC 959 section 4.1.3. Without a path it says how things are, also during a transfer."""
+    if argument.strip() and session.phase is Phase.LOGGED_IN:
+        if session.transfer is not None:
+            return reply(450, "Not during a transfer")
+        return status_of(session, session.path(argument))
+    lines = [f"Encrypted: {'yes' if session.outside.secure else 'no'}"]
+    if session.phase is Phase.LOGGED_IN:
+        lines += [
+            f"Folder: {printable(shown(session.here))}",
+            f"Type: {session.representation.name}, structure: F, mode: S",
+            f"Data connections encrypted: {'yes' if session.protect_data else 'no'}",
+            f"Transfer under way: {'no' if session.transfer is None else 'yes'}",
+        ]
+    return replies(211, f"{session.terms.hostname} FTP server", lines, "End")
+
+
+def help_(session: Session, argument: str) -> bytes:
+    """HELP: RFC 959 section 4.1.3."""
+    asked = argument.strip().upper()
+    if asked:
+        command = session.commands.get(asked)
+        return reply(214, command.usage) if command else reply(504, "No such command")
+    names = sorted(name for name in session.commands if name.isalpha())
+    rows = [" ".join(f"{name:<4}" for name in names[at : at + 10]) for at in range(0, len(names), 10)]
+    return replies(214, "Commands:", rows, "End")
+
+
+def nothing(session: Session, argument: str) -> bytes:
+    """NOOP: RFC 959 section 4.1.3."""
+    return reply(200, "Here I am")
+
+
+def client_name(session: Session, argument: str) -> bytes:
+    """CLNT: in no draft- or RFC; lftp and ncftp say who they are, and other clients wait for the answer."""
+    return reply(200, "Noted")
+
+
+def no_site(session: Session, argument: str) -> bytes:
+    """SITE: RFC 959 section 4.1.3. Mainframe clients say it before each transfer and go on."""
+    return reply(504, "No such SITE command")
+
+
+COMMANDS = (
+    Command("FEAT", features, phase=Phase.GREETED, usage="FEAT"),
+    Command("OPTS", options, Argument.MUST, Phase.GREETED, usage="OPTS name value"),
+    Command("SYST", system, phase=Phase.GREETED, usage="SYST"),
+    Command("STAT", status, Argument.MAY, Phase.GREETED, meanwhile=True, usage="STAT [path]"),
+    Command("HELP", help_, Argument.MAY, Phase.GREETED, usage="HELP [command]"),
+    Command("NOOP", nothing, Argument.MAY, Phase.GREETED, meanwhile=True, usage="NOOP"),
+    Command("CLNT", client_name, Argument.MAY, Phase.GREETED, usage="CLNT name"),
+    Command("SITE", no_site, Argument.MUST, usage="SITE command"),
+)

@@ -1,0 +1,265 @@
+"""Showing folders: LIST, NLST, MLSD, MLST, and STAT with a path.
+
+Times are UTC in all of them. A name that holds CR or LF would be read as two, so it is left out; everything
+else is sent as it is on disk.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from twisted.internet.defer import Deferred
+
+from mailftp.files.home import Entry, IEntries, IHome, Kind, NoSuchFile, Path
+from mailftp.ftp.session import Argument, Command, Session
+from mailftp.ftp.syntax import SyntaxFault, format_time, octets, printable, replies, reply, shown
+from mailftp.ftp.transfer import Running, run
+
+#: What STAT shows over the control connection at most; it is no way to list a large folder.
+STAT_LIMIT = 1000
+#: Wildcards of one pattern: enough for `*.tar.*`, too few to make matching slow.
+WILDCARDS = 5
+#: LIST shows the time of day for what changed within half a year, else the year.
+HALF_A_YEAR = 182 * 86400
+
+Line = Callable[[Entry], str]
+
+_LETTERS = {Kind.FILE: "-", Kind.FOLDER: "d", Kind.LINK: "l", Kind.OTHER: "?"}
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_RIGHTS = ("---", "--x", "-w-", "-wx", "r--", "r-x", "rw-", "rwx")
+
+#: MLSx facts, RFC 3659 section 7.5, in the order in which they are shown.
+FACTS = ("type", "size", "modify", "perm", "unique", "UNIX.mode", "UNIX.owner", "UNIX.group")
+_FACT_NAMES = {name.lower(): name for name in FACTS}
+
+
+def unix_line(entry: Entry, now: float) -> str:
+    """A line as `ls -l` writes it, which every client can read."""
+    modified = entry.modified
+    recent = now - HALF_A_YEAR < modified <= now + 86400
+    # Whole minutes: files that came together share one answer.
+    when = _clock(modified // 60, recent)
+    return (
+        f"{_LETTERS[entry.kind]}{_rights(entry.mode)} {entry.links:3} {entry.owner:<8} {entry.group:<8} "
+        f"{entry.size:>10} {when} {entry.name}"
+    )
+
+
+@lru_cache(4096)
+def _clock(minute: float, recent: bool) -> str:
+    try:
+        moment = datetime.fromtimestamp(minute * 60, UTC)
+    except (OverflowError, ValueError, OSError):
+        moment = datetime.fromtimestamp(0, UTC)
+    clock = f"{moment:%H:%M}" if recent else f"{moment.year:5}"
+    return f"{_MONTHS[moment.month - 1]} {moment.day:2} {clock}"
+
+
+@lru_cache(512)
+def _rights(mode: int) -> str:
+    return "".join(_RIGHTS[mode >> shift & 7] for shift in (6, 3, 0))
+
+
+def facts_line(entry: Entry, wanted: Iterable[str], name: str, read_only: bool) -> str:
+    """An entry of MLSD or MLST: RFC 3659 section 7.2. One space before the name, whatever the name is."""
+    return "".join([f"{fact}={_FACTS[fact](entry, read_only)};" for fact in wanted]) + f" {name}"
+
+
+# Section 7.5.1: types of the system's own are written so.
+_TYPES = {
+    Kind.FILE: "file",
+    Kind.FOLDER: "dir",
+    Kind.LINK: "OS.unix=symlink",
+    Kind.OTHER: "OS.unix=special",
+}
+#: By (folder, read-only).
+_PERMITTED = {
+    (True, True): "el",
+    (True, False): "cdeflmp",
+    (False, True): "r",
+    (False, False): "adfrw",
+}
+_shown_time = lru_cache(4096)(format_time)
+
+_FACTS: dict[str, Callable[[Entry, bool], object]] = {
+    "type": lambda entry, _: _TYPES[entry.kind],
+    "size": lambda entry, _: entry.size,
+    "modify": lambda entry, _: _shown_time(entry.modified // 1),
+    "perm": lambda entry, read_only: _PERMITTED[entry.kind is Kind.FOLDER, read_only],
+    "unique": lambda entry, _: entry.unique,
+    "UNIX.mode": lambda entry, _: f"{entry.mode:04o}",
+    "UNIX.owner": lambda entry, _: entry.owner,
+    "UNIX.group": lambda entry, _: entry.group,
+}
+
+
+def choose_facts(argument: str) -> tuple[str, ...]:
+    """OPTS MLST: RFC 3659 section 7.9; facts that we do not know are passed over."""
+    asked = {fact.strip().lower() for fact in argument.split(";")}
+    return tuple(name for low, name in _FACT_NAMES.items() if low in asked)
+
+
+def _sendable(name: str) -> bool:
+    return "\r" not in name and "\n" not in name
+
+
+class _Single:
+    """One entry as if it were a folder's."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entries: tuple[Entry, ...] = (entry,)
+
+    def next(self) -> Deferred[tuple[Entry, ...]]:
+        entries, self._entries = self._entries, ()
+        done: Deferred[tuple[Entry, ...]] = Deferred()
+        done.callback(entries)
+        return done
+
+    def close(self) -> None:
+        pass
+
+
+class Selection:
+    """What a listing is of: a folder, some names in it, or a single file."""
+
+    def __init__(self, entries: IEntries | _Single, matches: Callable[[str], object] | None) -> None:
+        self.entries = entries
+        self._matches = matches
+
+    async def next(self) -> list[Entry] | None:
+        """The next entries that can be sent, maybe none; None at the end."""
+        batch = await self.entries.next()
+        if not batch:
+            return None
+        matches = self._matches or (lambda name: True)
+        return [entry for entry in batch if _sendable(entry.name) and matches(entry.name)]
+
+
+async def select(home: IHome, path: Path, *, patterns: bool = True) -> Selection:
+    """What `path` means to LIST and NLST. A name with wildcards that is there itself comes first."""
+    try:
+        entry = await home.entry(path)
+    except NoSuchFile:
+        if not patterns or not path or not re.search(r"[*?[]", path[-1]):
+            raise
+        return Selection(await home.entries(path[:-1]), _pattern(path[-1]))
+    if not entry.whole:
+        raise NoSuchFile("No such file or folder")
+    if entry.kind is Kind.FOLDER:
+        return Selection(await home.entries(path), None)
+    return Selection(_Single(entry), None)
+
+
+def _pattern(text: str) -> Callable[[str], object]:
+    if sum(text.count(wildcard) for wildcard in "*?[") > WILDCARDS:
+        raise SyntaxFault(501, "Too many wildcards")
+    return re.compile(fnmatch.translate(text)).match
+
+
+def split_options(argument: str) -> str:
+    """LIST's argument without the `ls` options that clients put first (`-a`, `-al folder with a space`).
+
+    All names are shown anyway, and one level. What begins with "-" itself is reached by "./-x".
+    """
+    rest = re.sub(r"^(-[^ /]*( +|$))+", "", argument)
+    return rest if rest.strip() else ""
+
+
+async def list_(session: Session, argument: str) -> bytes:
+    """LIST: RFC 959 section 4.1.3."""
+    now = session.outside.now()
+    return await _listing(session, split_options(argument), lambda entry: unix_line(entry, now))
+
+
+async def names(session: Session, argument: str) -> bytes:
+    """NLST: RFC 959 section 4.1.3. Names that can be used in other commands as they are (RFC 1123 section
+    4.1.2.7): with the folder that was asked for before them."""
+    asked = split_options(argument)
+    before = ""
+    if asked:
+        path = session.path(asked)
+        wild = re.search(r"[*?[]", asked.rpartition("/")[2])
+        folder = "" if wild else asked
+        if not wild:
+            entry = await session.home.entry(path)
+            if entry.kind is not Kind.FOLDER:
+                folder = asked.rpartition("/")[0] + "/" if "/" in asked else ""
+        else:
+            folder = asked[: asked.rfind("/") + 1]
+        before = folder if not folder or folder.endswith("/") else folder + "/"
+    return await _listing(session, asked, lambda entry: before + entry.name)
+
+
+async def machine_listing(session: Session, argument: str) -> bytes:
+    """MLSD: RFC 3659 section 7.1; of folders only."""
+    path = session.path(argument)
+    entry = await session.home.entry(path)
+    if entry.kind is not Kind.FOLDER:
+        return reply(501, "Not a folder")
+    line = _facts_of(session)
+    return await _listing(session, argument, lambda entry: line(entry, entry.name), patterns=False)
+
+
+def _facts_of(session: Session) -> Callable[[Entry, str], str]:
+    wanted = FACTS if session.facts is None else session.facts
+    read_only = session.anonymous
+    return lambda entry, name: facts_line(entry, wanted, name, read_only)
+
+
+async def _listing(session: Session, argument: str, line: Line, patterns: bool = True) -> bytes:
+    path = session.path(argument)
+    session.take_restart()
+
+    async def send(running: Running) -> int:
+        chosen = await select(session.home, path, patterns=patterns)
+        try:
+            connection = await running.open("the listing")
+            sent = await connection.stream(lambda: Deferred.fromCoroutine(_piece(chosen, line)))
+            await connection.finish()
+            return sent
+        finally:
+            chosen.entries.close()
+
+    return await run(session, "list", path, send)
+
+
+async def _piece(chosen: Selection, line: Line) -> bytes:
+    """The next lines; b"" at the end."""
+    while (batch := await chosen.next()) is not None:
+        if batch:
+            return octets("".join(f"{line(entry)}\r\n" for entry in batch))
+    return b""
+
+
+async def machine_entry(session: Session, argument: str) -> bytes:
+    """MLST: RFC 3659 section 7.2; over the control connection."""
+    path = session.path(argument)
+    entry = await session.home.entry(path)
+    if not entry.whole:
+        raise NoSuchFile("No such file or folder")
+    return replies(250, "Here it is", [_facts_of(session)(entry, printable(shown(path)))], "End")
+
+
+async def status_of(session: Session, path: Path) -> bytes:
+    """STAT with a path: RFC 959 section 4.1.3."""
+    chosen = await select(session.home, path)
+    now = session.outside.now()
+    lines: list[str] = []
+    try:
+        while len(lines) < STAT_LIMIT and (batch := await chosen.next()) is not None:
+            lines += [printable(unix_line(entry, now)) for entry in batch]
+    finally:
+        chosen.entries.close()
+    return replies(213, f"Status of {printable(shown(path))}", lines[:STAT_LIMIT], "End")
+
+
+COMMANDS = (
+    Command("LIST", list_, Argument.MAY, usage="LIST [path]"),
+    Command("NLST", names, Argument.MAY, usage="NLST [path]"),
+    Command("MLSD", machine_listing, Argument.MAY, usage="MLSD [path]"),
+    Command("MLST", machine_entry, Argument.MAY, usage="MLST [path]"),
+)

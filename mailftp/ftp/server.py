@@ -1,0 +1,258 @@
+"""FTP on Twisted: the control connection's protocol, and the factory that makes it."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTCP
+from twisted.protocols.ftp import IFTPShell
+from twisted.python.failure import Failure
+
+from mailftp.accounts.credentials import Anonymous, Password
+from mailftp.accounts.login import LoggedIn, Login
+from mailftp.files.home import IHome, Path
+from mailftp.ftp.channel import KEPT, DataChannel
+from mailftp.ftp.commands import COMMANDS
+from mailftp.ftp.data import DataConnections
+from mailftp.ftp.session import Session, Terms
+from mailftp.ftp.syntax import reply, shown
+from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
+
+#: Seconds between the end of an upload in the clear and the look at its control connection: what a dying
+#: process, put aside by the scheduler between two of its sockets, needs. TLS has close_notify for that.
+MOMENT = 0.002
+
+
+#: Octets of answers in one turn of the reactor: a client can ask for FEAT three thousand times in one chunk,
+#: and read none of it.
+TURN = 16 * 1024
+
+
+class TransferRecord:
+    """Writes the log line of one transfer."""
+
+    def __init__(self, connection: FTPConnection, direction: str, path: Path) -> None:
+        self._connection = connection
+        self._direction = direction
+        self._path = path
+        self._name = connection.user_name
+        self._began = connection.factory.wiring.clock.seconds()
+
+    def end(self, outcome: str, size: int) -> None:
+        seconds = self._connection.factory.wiring.clock.seconds() - self._began
+        note = (
+            self._connection.journal.detail if self._direction == "list" else self._connection.journal.record
+        )
+        note(
+            "transfer",
+            direction=self._direction,
+            path=shown(self._path),
+            octets=size,
+            seconds=round(seconds, 3),
+            outcome=outcome,
+            name=self._name,
+            peer=str(self._connection.peer),
+        )
+
+
+class FTPConnection(Connection):
+    """A control connection: what `mailftp.ftp.session.Outside` asks for, on a transport."""
+
+    factory: FTPFactory
+    data: DataChannel
+    user_name: str = ""
+    #: When a transfer last began or ended.
+    _moved_data: float = 0.0
+    #: Octets of answers in this turn; whether the rest waits for the next one, or for the client to read.
+    _said = 0
+    _resting = _clogged = False
+    _login: Deferred[LoggedIn] | None = None
+    _logged_in: LoggedIn | None = None
+
+    def opened(self) -> None:
+        factory = self.factory
+        # Else the urgent octet of Telnet's Synch before ABOR is lost, and the octets around it are misread.
+        _set_option(self._socket(), socket.SOL_SOCKET, socket.SO_OOBINLINE)
+        # Routers forget a control connection that is silent while data moves.
+        self.transport.setTcpKeepAlive(True)
+        self.session = Session(self, factory.terms, COMMANDS)
+        self.data = DataChannel(
+            factory.reactor,
+            factory.clear_data,
+            factory.private_data,
+            control=self,
+            ends=self._ends(),
+            is_private=lambda: self.session.protect_data,
+        )
+        self.session.greet()
+
+    def received(self, data: bytes) -> None:
+        if not self._resting:
+            self._said = 0
+        self.session.receive(data)
+
+    def unread(self, full: bool) -> None:
+        super().unread(full)
+        self._clogged = full
+        if not full and self._resting:
+            self.factory.wiring.clock.callLater(0, self._rested)
+
+    def secured(self) -> None:
+        self.session.secured()
+
+    def expired(self, clock: Expiry) -> None:
+        now = self.factory.wiring.clock.seconds()
+        if clock is Expiry.IDLE and now - self._moved_data < self.factory.idle_limit:
+            # The client was busy with a transfer that it has said nothing after yet.
+            return
+        self.session.close(reply(421, "Too long without a word" if clock is Expiry.IDLE else "No login"))
+
+    def tick(self, now: float) -> None:
+        super().tick(now)
+        if self._opened:
+            self.data.tidy(now - KEPT)
+
+    def ended(self) -> None:
+        self.session.ended()
+
+    def drain(self) -> None:
+        self.session.drain()
+
+    def closed(self, reason: Failure) -> None:
+        self.session.lost()
+
+    def refusal(self, reason: str) -> bytes:
+        return reply(421, reason)
+
+    # What the session asks for.
+
+    def send(self, data: bytes) -> None:
+        self._said += len(data)
+        super().send(data)
+
+    def full(self) -> bool:
+        if self._said >= TURN and not self._resting:
+            self._resting = True
+            self.factory.wiring.clock.callLater(0, self._rested)
+        return self._resting
+
+    def _rested(self) -> None:
+        if self._resting and not self._clogged:
+            self._resting, self._said = False, 0
+            self.session.go_on()
+
+    def alive(self) -> bool:
+        found = self._socket()
+        if found is None:
+            return True
+        try:
+            return found.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def password_allowed(self) -> bool:
+        wiring = self.factory.wiring
+        return self.factory.login.offers(secure=self.secure, peer=self.peer, service=wiring.service)
+
+    def log_in(self, name: bytes, password: bytes, anonymous: bool) -> Deferred[IHome]:
+        attempt = self._login = self.factory.login.attempt(
+            Anonymous() if anonymous else Password(name, password),
+            peer=self.peer,
+            service=self.factory.wiring.service,
+            context=self.context,
+            interfaces=(IHome, IFTPShell),
+            close=self._end_session,
+        )
+        return attempt.addCallback(self._home_of)
+
+    def _home_of(self, found: LoggedIn) -> IHome:
+        self._login = None
+        self._logged_in = found
+        self.user_name = found.name
+        return IHome(found.avatar)
+
+    def _end_session(self) -> None:
+        """The account was removed, or its password changed."""
+        self.session.close(reply(421, "This account may not be used any more"))
+
+    def logged_in(self) -> None:
+        self.login_deadline = None
+
+    def log_out(self) -> None:
+        attempt, self._login = self._login, None
+        if attempt is not None:
+            attempt.cancel()
+        found, self._logged_in = self._logged_in, None
+        self.user_name = ""
+        if found is not None:
+            found.logout()
+
+    def transferring(self, under_way: bool) -> None:
+        self.idle_limit = None if under_way else self.factory.idle_limit
+        self._moved_data = self.factory.wiring.clock.seconds()
+
+    def now(self) -> float:
+        return self.factory.wiring.clock.seconds()
+
+    def moment(self) -> Deferred[None]:
+        passed: Deferred[None] = Deferred()
+        self.factory.wiring.clock.callLater(MOMENT, passed.callback, None)
+        return passed
+
+    def begin_record(self, direction: str, path: Path) -> TransferRecord:
+        return TransferRecord(self, direction, path)
+
+    def fault(self, error: BaseException) -> None:
+        self.journal.fault("fault", Failure(error, type(error), error.__traceback__), peer=str(self.peer))  # type: ignore[no-untyped-call]  # untyped upstream
+
+    def _ends(self) -> tuple[str | None, str | None]:
+        found = self._socket()
+        if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                return found.getsockname()[0], found.getpeername()[0]
+            except OSError:
+                # Gone already.
+                return None, None
+        here, there = self.transport.getHost(), self.transport.getPeer()
+        return getattr(here, "host", None), getattr(there, "host", None)
+
+    def _socket(self) -> socket.socket | None:
+        """The socket below everything; None where there is none."""
+        transport = self.transport
+        while (lower := getattr(transport, "transport", None)) is not None:
+            transport = lower
+        found = getattr(transport, "socket", None)
+        return found if isinstance(found, socket.socket) else None
+
+
+def _set_option(found: socket.socket | None, level: int, option: int) -> None:
+    if found is not None:
+        found.setsockopt(level, option, 1)
+
+
+class FTPFactory(ConnectionFactory):
+    """Serves `ftp`, or with a wiring that says so `ftps`.
+
+    `reactor` opens and makes data connections; their clock is that of the wiring.
+    """
+
+    protocol = FTPConnection
+
+    def __init__(self, wiring: Wiring, login: Login, reactor: IReactorTCP) -> None:
+        super().__init__(wiring)
+        self.login = login
+        self.reactor = reactor
+        self.clear_data = DataConnections(wiring, private=False)
+        self.private_data = None if wiring.tls is None else DataConnections(wiring, private=True)
+        settings = wiring.settings
+        self.terms = Terms(
+            hostname=settings.hostname,
+            tls_offered=wiring.tls is not None,
+            tls_required=settings.ftp.tls == "required",
+            implicit_tls=wiring.implicit_tls,
+            anonymous=settings.ftp.anonymous is not None,
+            failures_closed=settings.auth.failures_closed,
+        )

@@ -1,0 +1,71 @@
+"""RFC 3461 section 5.3: the sender who asked (NOTIFY=SUCCESS) is told that a message was filed here."""
+
+from __future__ import annotations
+
+import secrets
+
+from twisted.internet.defer import Deferred
+
+from mailftp.intake.envelope import Envelope, Recipient
+from mailftp.message.report import ReportedRecipient, build_report
+from mailftp.store.engine import BodySink
+from mailftp.store.records import StagedBody
+
+#: Octets of the message's header that are kept for the report, which gives back the header alone (RFC 3461
+#: section 4.3).
+KEPT = 16 * 1024
+
+
+def told_of(envelope: Envelope) -> tuple[Recipient, ...]:
+    """The recipients of whom the sender wants to hear that it was delivered; captured mail was not."""
+    if envelope.sender is None:
+        # RFC 5321 section 4.5.5: there is nobody to tell.
+        return ()
+    return tuple(r for r in envelope.recipients if r.resident and "SUCCESS" in r.notify)
+
+
+class KeepingSink:
+    """A body sink that keeps the beginning of what passes."""
+
+    def __init__(self, sink: BodySink, kept: bytearray) -> None:
+        self._sink, self._kept = sink, kept
+
+    def write(self, data: bytes) -> Deferred[None] | None:
+        if len(self._kept) < KEPT:
+            self._kept += data[: KEPT - len(self._kept)]
+        return self._sink.write(data)
+
+    def finish(self) -> Deferred[StagedBody]:
+        return self._sink.finish()
+
+    def abort(self) -> None:
+        self._sink.abort()
+
+
+def success_report(envelope: Envelope, told: tuple[Recipient, ...], hostname: str, now: float) -> bytes:
+    """One report for all of `told`, who are not none."""
+    kept = bytes(envelope.kept)
+    end = kept.find(b"\r\n\r\n")
+    # A header that is longer than what was kept ends at its last whole line.
+    original = kept[: end + 2 if end >= 0 else kept.rfind(b"\r\n") + 2]
+    recipients = tuple(
+        ReportedRecipient(
+            address=str(recipient.address),
+            action="delivered",
+            status="2.0.0",
+            diagnostic="",
+            orcpt=recipient.orcpt,
+        )
+        for recipient in told
+    )
+    return build_report(
+        hostname=hostname,
+        to=envelope.reverse_path,
+        recipients=recipients,
+        arrival=now,
+        now=now,
+        message_id=f"{secrets.token_hex(10)}@{hostname}",
+        envid=envelope.envid,
+        original=original,
+        whole=False,
+    )

@@ -1,0 +1,327 @@
+"""What an operator does, as functions on the store: the same on a running server and on a stopped one.
+
+A request is a JSON object whose "do" names a row of `OPERATIONS`; what an operation answers can be written
+as JSON. The running server performs what comes by its control socket, the command line performs the same on
+a store that it has opened itself. Passwords are hashed by the command line: neither a
+request nor a log line ever holds one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from mailftp.message.address import Address, AddressFault, parse_address
+from mailftp.settings import Settings
+from mailftp.store.engine import AccountExists, NoSuchAccount, Store, StoreFault
+from mailftp.store.queries import Accounts, MailUsage, QueueAttempts, QueueList
+from mailftp.store.records import (
+    Account,
+    QueueFilter,
+    QueueMessage,
+    RecipientState,
+    ScramKeys,
+    Verifier,
+)
+from mailftp.store.units import (
+    ActOnQueue,
+    AddAccount,
+    QueueAction,
+    RemoveAccount,
+    SetAccount,
+    SetVerifier,
+)
+from mailftp.wire.journal import Journal
+
+#: Messages of one answer, and message ids of one request.
+LARGEST_LIST = 10_000
+
+Answer = Any
+
+
+class Refused(Exception):
+    """It cannot be done; the text says why, and what to do."""
+
+
+class Request:
+    """The members of a request, checked as they are asked for."""
+
+    def __init__(self, members: Mapping[str, object]) -> None:
+        self._members = members
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._members.get(name, default)
+        if not isinstance(value, str):
+            raise Refused(f"the request lacks {name}")
+        return value
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        value = self._members.get(name, [])
+        if not isinstance(value, list) or len(value) > LARGEST_LIST:
+            raise Refused(f"{name} is not a list of at most {LARGEST_LIST} numbers")
+        if not all(isinstance(item, int) and 0 <= item < 2**63 for item in value):
+            raise Refused(f"{name} holds what is no number of a message")
+        return tuple(value)
+
+    def number(self, name: str, default: int, most: int) -> int:
+        value = self._members.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+            raise Refused(f"{name} is not a number from 1 to {most}")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._members.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise Refused(f"{name} is not a list of texts")
+        return tuple(value)
+
+    def table(self, name: str) -> Mapping[str, object]:
+        value = self._members.get(name)
+        if not isinstance(value, dict):
+            raise Refused(f"the request lacks {name}")
+        return value
+
+
+def verifier_to_json(verifier: Verifier) -> dict[str, object]:
+    """How a verifier travels in a request."""
+    scram = verifier.scram
+    return {
+        "password": verifier.password,
+        "scram": scram
+        and {
+            "salt": scram.salt.hex(),
+            "iterations": scram.iterations,
+            "stored_key": scram.stored_key.hex(),
+            "server_key": scram.server_key.hex(),
+        },
+    }
+
+
+def _verifier(request: Request) -> Verifier:
+    given = request.table("verifier")
+    try:
+        scram: Any = given.get("scram")
+        keys = scram and ScramKeys(
+            salt=bytes.fromhex(scram["salt"]),
+            iterations=int(scram["iterations"]),
+            stored_key=bytes.fromhex(scram["stored_key"]),
+            server_key=bytes.fromhex(scram["server_key"]),
+        )
+        password = given["password"]
+        if not isinstance(password, str):
+            raise TypeError
+        return Verifier(password, keys or None)
+    except (KeyError, TypeError, ValueError):
+        raise Refused("the request holds no verifier")
+
+
+def account_address(settings: Settings, text: str) -> Address:
+    """The address of an account as an operator types it: the local part alone where there is one domain."""
+    if "@" not in text and len(settings.domains) == 1:
+        text = f"{text}@{settings.domains[0]}"
+    try:
+        address = parse_address(text)
+    except AddressFault as fault:
+        raise Refused(f"{text} is no mail address: {fault}")
+    if address.domain not in settings.domains:
+        domains = ", ".join(settings.domains)
+        raise Refused(f"{address.domain} is none of this server's domains, which are: {domains}")
+    return address
+
+
+def _account(account: Account) -> dict[str, object]:
+    return {
+        "address": account.address,
+        "created": account.created,
+        "disabled": account.disabled,
+        "mail_quota": account.mail_quota,
+        "files_quota": account.files_quota,
+    }
+
+
+def _no_such(address: Address) -> Refused:
+    return Refused(f"no such account: {address.key}; `mailftp account list` shows them")
+
+
+async def add_account(store: Store, settings: Settings, request: Request) -> Answer:
+    address = account_address(settings, request.text("address"))
+    try:
+        return _account(await store.commit(AddAccount(address.key, _verifier(request))))
+    except AccountExists:
+        raise Refused(f"{address.key} is there already; `mailftp account passwd` changes its password")
+
+
+async def list_accounts(store: Store, settings: Settings, request: Request) -> Answer:
+    listed = []
+    for account in await store.read(Accounts()):
+        octets, messages = await store.read(MailUsage(account.id))
+        listed.append({**_account(account), "mail_used": octets, "messages": messages})
+    return listed
+
+
+async def remove_account(store: Store, settings: Settings, request: Request) -> Answer:
+    # Accounts of a domain that the settings no longer name can still be removed.
+    address = _any_address(settings, request.text("address"))
+    try:
+        return _account(await store.commit(RemoveAccount(address.key)))
+    except NoSuchAccount:
+        raise _no_such(address)
+
+
+async def set_password(store: Store, settings: Settings, request: Request) -> Answer:
+    address = _any_address(settings, request.text("address"))
+    try:
+        return _account(await store.commit(SetVerifier(address.key, _verifier(request))))
+    except NoSuchAccount:
+        raise _no_such(address)
+
+
+async def set_account(store: Store, settings: Settings, request: Request) -> Answer:
+    address = _any_address(settings, request.text("address"))
+    changes: list[tuple[str, bool | int | None]] = []
+    for name, value in request.table("changes").items():
+        quota = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+        fits = isinstance(value, bool) if name == "disabled" else quota
+        if name not in ("disabled", "mail_quota", "files_quota") or not fits:
+            raise Refused(f"an account has no {name} {value!r}")
+        assert value is None or isinstance(value, int)
+        changes.append((name, value))
+    try:
+        return _account(await store.commit(SetAccount(address.key, tuple(changes))))
+    except NoSuchAccount:
+        raise _no_such(address)
+
+
+def _any_address(settings: Settings, text: str) -> Address:
+    if "@" not in text:
+        return account_address(settings, text)
+    try:
+        return parse_address(text)
+    except AddressFault as fault:
+        raise Refused(f"{text} is no mail address: {fault}")
+
+
+def _queued(message: QueueMessage) -> dict[str, object]:
+    return {
+        "id": message.id,
+        "accepted": message.accepted,
+        "sender": message.transfer.reverse_path,
+        "size": message.size,
+        "context": message.transfer.context,
+        "recipients": [
+            {
+                "address": recipient.address,
+                "state": recipient.state.value,
+                "attempt": recipient.attempt,
+                "next_attempt": recipient.next_attempt,
+                "last_error": recipient.last_error,
+                "in_progress": bool(recipient.lease_owner),
+            }
+            for recipient in message.recipients
+        ],
+    }
+
+
+#: Every state, for when a message is asked for by its number.
+_ALL_STATES = frozenset(RecipientState)
+
+
+async def list_queue(store: Store, settings: Settings, request: Request) -> Answer:
+    try:
+        states = frozenset(RecipientState(state) for state in request.texts("states"))
+    except ValueError:
+        raise Refused(f"the states are {', '.join(state.value for state in RecipientState)}")
+    chosen = QueueFilter(
+        ids=request.numbers("ids"),
+        sender=request.text("sender", ""),
+        recipient=request.text("recipient", ""),
+        domain=request.text("domain", ""),
+    )
+    if states:
+        chosen = QueueFilter(chosen.ids, chosen.sender, chosen.recipient, chosen.domain, states)
+    limit = request.number("limit", 1000, LARGEST_LIST)
+    return [_queued(message) for message in await store.read(QueueList(chosen, limit))]
+
+
+async def _find(store: Store, ids: tuple[int, ...]) -> tuple[QueueMessage, ...]:
+    """Messages by number. Raises Refused naming those that are not there."""
+    found = await store.read(QueueList(QueueFilter(ids=ids, states=_ALL_STATES), max(1, len(ids))))
+    missing = sorted(set(ids) - {message.id for message in found})
+    if missing:
+        numbers = ", ".join(map(str, missing))
+        raise Refused(f"not in the queue: {numbers}; `mailftp queue list` shows what is")
+    return found
+
+
+async def show_queue(store: Store, settings: Settings, request: Request) -> Answer:
+    shown = []
+    for message in await _find(store, request.numbers("ids")):
+        by_id = {recipient.id: recipient.address for recipient in message.recipients}
+        attempts = await store.read(QueueAttempts(message.id))
+        shown.append(
+            {
+                **_queued(message),
+                "attempts": [
+                    {
+                        "recipient": by_id.get(attempt.recipient_id, ""),
+                        "number": attempt.number,
+                        "started": attempt.started,
+                        "ended": attempt.ended,
+                        "remote": attempt.remote,
+                        "outcome": attempt.outcome,
+                        "dialogue": attempt.dialogue,
+                    }
+                    for attempt in attempts
+                ],
+            }
+        )
+    return shown
+
+
+def _act(action: QueueAction) -> Operation:
+    async def act(store: Store, settings: Settings, request: Request) -> Answer:
+        ids = request.numbers("ids")
+        if not ids:
+            raise Refused("the request names no message")
+        await _find(store, ids)
+        return {"recipients": await store.commit(ActOnQueue(action, ids))}
+
+    return act
+
+
+Operation = Callable[[Store, Settings, Request], Awaitable[Answer]]
+
+#: What can be asked, by its name in a request.
+OPERATIONS: Mapping[str, Operation] = {
+    "account add": add_account,
+    "account list": list_accounts,
+    "account remove": remove_account,
+    "account passwd": set_password,
+    "account set": set_account,
+    "queue list": list_queue,
+    "queue show": show_queue,
+    "queue retry": _act(QueueAction.RETRY),
+    "queue hold": _act(QueueAction.HOLD),
+    "queue release": _act(QueueAction.RELEASE),
+    "queue drop": _act(QueueAction.DROP),
+}
+
+_READS = frozenset({"account list", "queue list", "queue show"})
+
+
+async def perform(
+    store: Store, settings: Settings, members: Mapping[str, object], journal: Journal
+) -> Answer:
+    """Do what a request asks. Raises Refused, with words for the operator, when it cannot be done."""
+    request = Request(members)
+    name = request.text("do")
+    operation = OPERATIONS.get(name)
+    if operation is None:
+        raise Refused(f"this server does not know {name[:40]!r}")
+    try:
+        answer = await operation(store, settings, request)
+    except StoreFault as fault:
+        raise Refused(str(fault))
+    if name not in _READS:
+        journal.record(name, address=members.get("address", ""), ids=members.get("ids", ""))
+    return answer

@@ -1,0 +1,205 @@
+"""What one reading of the settings makes: who may log in, where mail goes, a factory for each service.
+
+`Foundations` are made once and stay for as long as the server runs; `Rooms` are made anew by each reload
+and stand on the same foundations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
+from twisted.cred.portal import Portal
+from twisted.internet.defer import Deferred
+
+from mailftp.accounts.checkers import StoreChecker
+from mailftp.accounts.login import Login
+from mailftp.accounts.maildrop import MaildropLocks
+from mailftp.accounts.passwords import HashingThreads, Passwords
+from mailftp.accounts.realm import MailRealm
+from mailftp.accounts.sasl import Mechanisms
+from mailftp.accounts.sessions import Sessions
+from mailftp.files.home import IHome
+from mailftp.files.homes import Homes
+from mailftp.files.threads import FileThreads
+from mailftp.ftp.server import FTPFactory
+from mailftp.intake.intake import Intake
+from mailftp.pop3.expiry import Expiry
+from mailftp.pop3.server import POP3Factory
+from mailftp.pop3.visits import Visits
+from mailftp.settings import IMPLICIT_TLS, Settings
+from mailftp.smtp.server import SMTPFactory
+from mailftp.store.engine import Store
+from mailftp.store.records import Account
+from mailftp.wire.connection import ConnectionFactory, Wiring
+from mailftp.wire.limits import ConnectionLimits
+from mailftp.wire.reading import PooledReader
+from mailftp.wire.tls import Certificates
+
+#: Service -> protocol: the key under which timeouts and plaintext rules are found.
+PROTOCOLS = {
+    "ftp": "ftp",
+    "ftps": "ftp",
+    "smtp": "smtp",
+    "submission": "smtp",
+    "submissions": "smtp",
+    "lmtp": "smtp",
+    "pop3": "pop3",
+    "pop3s": "pop3",
+}
+
+
+class Foundations:
+    """What outlives a reload.
+
+    `reactor` provides what a Twisted reactor does; `checkers` take the place of the store's own (`--auth`),
+    `portal` that of the whole of ours.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any,
+        store: Store,
+        checkers: Sequence[ICredentialsChecker] = (),
+        portal: Portal | None = None,
+    ) -> None:
+        self.reactor = reactor
+        self.store = store
+        self.checkers = tuple(checkers)
+        self.portal = portal
+        self.sessions = Sessions(store)
+        self.hashing = HashingThreads(reactor)
+        self.files = FileThreads(reactor)
+        #: What is sent from files is read by its threads where the page cache does not have it.
+        self.reader = PooledReader(reactor)
+        self.locks = MaildropLocks()
+        self._locks_file = settings.data / "maildrops.lock"
+        self.visits = Visits()
+        self.expiry = Expiry(store, reactor)
+        self.limits = ConnectionLimits(0, 0)
+        #: From this come the salts that unknown names are given; the same at each start.
+        self.secret = b""
+        self.follow(settings)
+
+    def follow(self, settings: Settings) -> None:
+        """Go by these settings from now on. A reload that is refused must not come here: mail that expires is
+        gone."""
+        self.limits.total = settings.limits.connections
+        self.limits.per_address = settings.limits.connections_per_ip
+        self.expiry.after = settings.pop3.expire_after_retrieval
+
+    def parts(self) -> Iterable[tuple[Callable[[], object], Callable[[], object]]]:
+        """(start, stop) of each, in the order of starting; stopping goes the other way. Each gives a Deferred
+        or nothing; a part whose start failed is stopped too."""
+        yield self.files.startService, self.files.stopService
+        yield self.reader.startService, self.reader.stopService
+        yield self.hashing.start, self.hashing.stop
+        yield self.store.start, self.store.stop
+        yield self.sessions.start, self.sessions.stop
+        yield self._share_locks, self.locks.close
+        yield self.expiry.start, self.expiry.stop
+
+    def _share_locks(self) -> Deferred[None]:
+        return self.files.run(partial(self.locks.share, self._locks_file))
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    settings: Settings
+    login: Login
+    mechanisms: Mechanisms
+    intake: Intake
+    _factories: list[ConnectionFactory] = field(default_factory=list)
+
+    def factory(
+        self, service: str, base: Foundations, certificates: Certificates | None
+    ) -> ConnectionFactory:
+        """The factory of a service in `PROTOCOLS`."""
+        protocol = PROTOCOLS[service]
+        wiring = Wiring(
+            service=service,
+            protocol=protocol,
+            settings=self.settings,
+            clock=base.reactor,
+            limits=base.limits,
+            tls=certificates.service(service) if certificates is not None else None,
+            implicit_tls=service in IMPLICIT_TLS,
+            reader=base.reader,
+        )
+        made: ConnectionFactory
+        if protocol == "ftp":
+            made = FTPFactory(wiring, self.login, base.reactor)
+        elif protocol == "pop3":
+            made = POP3Factory(wiring, self.login, self.mechanisms, base.visits)
+        else:
+            made = SMTPFactory(wiring, self.intake, self.login, self.mechanisms)
+        self._factories.append(made)
+        return made
+
+    @property
+    def occupied(self) -> bool:
+        """Whether somebody is still connected by one of the factories."""
+        return any(factory.connections for factory in self._factories)
+
+
+def furnish(base: Foundations, settings: Settings, login: Login | None = None) -> Rooms:
+    """The rooms for these settings. `login` is kept where what it goes by is the same, and with it what the
+    login guard remembers."""
+    if login is None:
+        portal = base.portal or _portal(base, settings)
+        login = Login(portal, settings.auth, settings.domains, base.reactor)
+    return Rooms(settings, login, Mechanisms(login.portal), Intake(settings, base.store))
+
+
+def keeps_login(old: Settings, new: Settings) -> bool:
+    """Whether nothing changed of what logins, homes and quotas go by."""
+    return _login_keys(old) == _login_keys(new)
+
+
+def _login_keys(settings: Settings) -> tuple[object, ...]:
+    return settings.auth, settings.domains, settings.ftp, settings.quota, settings.pop3
+
+
+def _portal(base: Foundations, settings: Settings) -> Portal:
+    homes = Homes(settings, base.files)
+
+    def home_for(account: Account) -> IHome | Deferred[IHome]:
+        quota = settings.quota.files if account.files_quota is None else account.files_quota
+        return homes.home_for(account.address, quota)
+
+    def anonymous_home() -> IHome:
+        home = homes.anonymous()
+        assert home is not None, "asked for only where the settings name a folder"
+        return home
+
+    realm = MailRealm(
+        base.store,
+        base.sessions,
+        home_for,
+        domains=settings.domains,
+        anonymous_home=anonymous_home if settings.ftp.anonymous is not None else None,
+        locks=base.locks,
+        expiring=settings.pop3.expire_after_retrieval is not None,
+    )
+    portal = Portal(realm)
+    for checker in base.checkers or (_store_checker(base, settings),):
+        portal.registerChecker(checker)
+    if settings.ftp.anonymous is not None:
+        portal.registerChecker(AllowAnonymousAccess())
+    return portal
+
+
+def _store_checker(base: Foundations, settings: Settings) -> ICredentialsChecker:
+    passwords = Passwords(base.hashing, settings.auth.argon2, base.reactor)
+    checker = StoreChecker(
+        base.store,
+        passwords,
+        settings.domains,
+        secret=base.secret,
+        mark=lambda: base.sessions.mark,
+    )
+    return checker

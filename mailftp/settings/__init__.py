@@ -1,0 +1,235 @@
+"""The settings file as frozen dataclasses; every key of it, its type, its default and what it says.
+
+The keys are a contract with other people's scripts: they may be added to, not renamed.
+Sizes are octets, times are seconds, paths are absolute once read. `None` for a quota or an
+optional path means that the file does not set one.
+
+Reading, checking and the errors that name a key live in `mailftp.settings.file`; here is only what the
+rest of the house sees. The text of each key is the reference: docs/reference/settings.rst is made of it by
+`mailftp.settings.reference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Network = IPv4Network | IPv6Network
+
+#: Services whose connections are TLS from the first octet.
+IMPLICIT_TLS = frozenset({"ftps", "submissions", "pop3s", "imaps", "https"})
+
+#: Every service that `[listen]` knows.
+SERVICES = (
+    "ftp", "ftps", "smtp", "submission", "submissions", "lmtp", "pop3", "pop3s",
+    "imap", "imaps", "http", "https", "dns",
+)  # fmt: skip
+
+
+def _key(default: T, doc: str) -> T:
+    """A key: its default, and its text in the reference."""
+    return field(default=default, metadata={"doc": doc})
+
+
+def _made(factory: Callable[[], T], doc: str = "") -> T:
+    """A key whose default cannot be shared, a table for one."""
+    return field(default_factory=factory, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    certificate: Path = _key(
+        Path("tls/cert.pem"), "The certificate chain, PEM. It is watched, and reloaded without a restart."
+    )
+    key: Path = _key(Path("tls/key.pem"), "The private key of the certificate, PEM.")
+    certificates: Path | None = _key(
+        None,
+        "A folder of certificates as certbot lays it out, one chosen by the name that a client asks for.",
+    )
+    client_ca: Path | None = _key(None, "Who signs the client certificates that may log in, PEM.")
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    trusted: tuple[Network, ...] = _key(
+        (), "Networks whose PROXY header (or X-Forwarded-For) is believed. Nobody else's is."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Argon2:
+    time_cost: int = _key(2, "Passes over the memory.")
+    memory_cost: int = _key(19456, "KiB that one hash takes.")
+    parallelism: int = _key(1, "Lanes of one hash.")
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    plaintext: tuple[str, ...] = _key(
+        (),
+        'Protocols that take a password without TLS, ["ftp"] for an office scanner. A client on loopback '
+        "always may, unless it comes through a proxy.",
+    )
+    failure_delay: float = _key(
+        2.0, "What a failed login waits for its answer; it grows with the failures from one network."
+    )
+    failures_closed: int = _key(3, "Failed logins that close a connection.")
+    argon2: Argon2 = _key(
+        Argon2(), "The cost of a password hash. New passwords take it; old hashes stay valid."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    message_size: int = _key(50 * 1000 * 1000, "The largest message that is taken.")
+    recipients: int = _key(1000, "Recipients of one message.")
+    connections: int = _key(10000, "Connections at one time, all services together.")
+    connections_per_ip: int = _key(200, "Connections at one time from one address (one /64 of IPv6).")
+    idle_timeout: Mapping[str, float] = _made(
+        lambda: {"smtp": 300.0, "pop3": 600.0, "imap": 1860.0, "ftp": 300.0},
+        "How long a client may be silent, by protocol. What is not named keeps its default.",
+    )
+    login_timeout: float = _key(60.0, "How long a client may take to log in.")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    url: str = _key(
+        "sqlite:mail.sqlite",
+        'The database, "sqlite:FILE"; a relative name is below `data`. "memory:" is for tests.',
+    )
+    blobs: str = _key(
+        "file:blobs",
+        'Message bodies too large to keep in the database, "file:FOLDER"; a relative name is below `data`.',
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    mail: int | None = _key(None, "What the mail of one account may take; an account's own setting wins.")
+    files: int | None = _key(None, "What the files of one account may take; an account's own setting wins.")
+
+
+@dataclass(frozen=True, slots=True)
+class Smarthost:
+    host: str = field(metadata={"doc": 'The server that takes all outgoing mail, "smtp.example.net:587".'})
+    username: str = _key("", "The login name there; empty: none is given.")
+    password_file: Path | None = _key(None, "A file whose first line is the password there.")
+
+
+@dataclass(frozen=True, slots=True)
+class Concurrency:
+    total: int = _key(200, "Deliveries at one time.")
+    per_destination: int = _key(10, "Deliveries at one time to one domain.")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    smarthost: Smarthost | None = _key(
+        None, "A server that takes all outgoing mail. Routes are asked before."
+    )
+    port: int = _key(25, "The port that other domains' MX hosts are called on.")
+    helo: str = _key("", "The name that the client gives in EHLO; empty: `hostname`.")
+    retry: tuple[float, ...] = _key(
+        (300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 57600.0),
+        "Waits between attempts; the last comes again and again until `give_up`.",
+    )
+    give_up: float = _key(5 * 86400.0, "When a message that could not be delivered goes back to its sender.")
+    delay_warning: float = _key(4 * 3600.0, "When its sender is told that a message is late.")
+    concurrency: Concurrency = _key(Concurrency(), "How much is delivered at one time.")
+    capture: str | None = _key(
+        None, "Nothing leaves: every outgoing message lands in this account's mailbox. For testing software."
+    )
+    routes: Mapping[str, str] = _made(
+        dict, 'Where a domain\'s mail goes, "HOST:PORT" or "lmtp:HOST:PORT"; asked before MX.'
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DNS:
+    servers: tuple[str, ...] = _key(
+        (),
+        'Resolvers to ask, "ADDRESS", "ADDRESS:PORT" or "[ADDRESS]:PORT"; none: those of /etc/resolv.conf.',
+    )
+    trust_ad: bool = _key(
+        False, "Believe the resolver when it says that an answer was validated: it must be on this machine."
+    )
+    zones: tuple[str, ...] = _key((), "Zones to answer for with authority.")
+    forward: Mapping[str, str] = _made(
+        dict, "Names at and below a domain are asked of this server, in the notation of `servers`."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HTTP:
+    prefix: str = _key("/", "Where the pages stand behind another web server.")
+
+
+@dataclass(frozen=True, slots=True)
+class FTP:
+    passive_ports: tuple[int, int] | None = _key(
+        (30000, 30999), 'Ports for passive data connections, "FIRST-LAST", both included; "" for any.'
+    )
+    passive_address: str = _key(
+        "", "The IPv4 address to give in PASV behind NAT; empty: the connection's own."
+    )
+    root: Path = _key(
+        Path("files"), "The folder of the home folders, `<root>/<domain>/<local part>`; below `data`."
+    )
+    durable: bool = _key(True, "226 means that the octets are on disk.")
+    tls: str = _key("optional", '"required": no login and no data connection without TLS.')
+    anonymous: Path | None = _key(None, 'A folder to serve read-only to the login "anonymous"; empty: none.')
+    visible_partials: bool = _key(
+        False, "Uploads are seen under their own name while they arrive, as other servers do."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class POP3:
+    expire_after_retrieval: float | None = _key(
+        None,
+        "How long after it was first fetched a message is removed that a client left here. CAPA tells the "
+        "whole days as EXPIRE.",
+    )
+    login_delay: float = _key(
+        0.0, "The least time between two logins to one account; sooner is `-ERR [LOGIN-DELAY]`. 0: none."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    level: str = _key("info", "The least that is written: debug, info, warn, error or critical.")
+    format: str = _key("text", '"text", or "json": one event a line.')
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    #: The folder that the file is in; relative paths start here. No key of the file.
+    folder: Path
+    data: Path = field(metadata={"doc": "The store, files, keys and certificates live here."})
+    hostname: str = _key("mx.example.test", "What the servers greet with.")
+    domains: tuple[str, ...] = _key(("example.test",), "The domains that mail is accepted for.")
+    workers: int = _key(
+        1, "Processes that share the listeners; 0 is one per core. This release runs one process."
+    )
+    #: Service -> Twisted server endpoint strings ("udp:..." is our own notation, for dns).
+    listen: Mapping[str, tuple[str, ...]] = _made(
+        dict, "Where each service listens: Twisted server endpoint strings. A service without a line is off."
+    )
+    tls: TLS | None = _key(None, "The certificate of every service.")
+    proxy: Proxy = _key(Proxy(), "Load balancers in front of this server.")
+    auth: Auth = _key(Auth(), "Logging in.")
+    limits: Limits = _made(Limits, "Every limit has a number, and reaching it gets a clear reply.")
+    store: StoreSettings = _key(StoreSettings(), "Where mail, accounts and the queue are kept.")
+    quota: Quota = _key(Quota(), "What one account may take.")
+    delivery: Delivery = _made(Delivery, "Mail that leaves.")
+    dns: DNS = _made(DNS, "Whom to ask, and what to answer.")
+    http: HTTP = _key(HTTP(), "The web.")
+    ftp: FTP = _key(FTP(), "File transfer.")
+    pop3: POP3 = _key(POP3(), "Fetching mail.")
+    log: Log = _key(Log(), "What is written, and how.")

@@ -1,0 +1,110 @@
+"""The reference of the settings file as reStructuredText, made of the dataclasses and the table of kinds.
+
+`python -m mailftp.settings.reference docs/reference/settings.rst` writes it; a test says when it is old.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from mailftp import settings as shape
+from mailftp.settings.file import KINDS, SECTIONS
+
+HEAD = """\
+The settings file
+=================
+
+.. Made by ``python -m mailftp.settings.reference``; the words are those of ``mailftp.settings``.
+
+One TOML file, ``mailftp.toml``. Every key has a default, and an empty file is valid. Relative paths start
+at the folder that the file is in. Sizes are octets or carry a unit (``"50MB"``, ``"1GiB"``), times are
+seconds or carry one (``"5m"``, ``"4h"``, ``"5d"``). ``mailftp check`` reports every fault at once, a line
+each: the key, what is wrong, and what would be right.
+"""
+
+_NESTED = {"argon2": shape.Argon2, "concurrency": shape.Concurrency, "smarthost": shape.Smarthost}
+
+
+def _toml(value: object) -> str:
+    """A default as it would stand in the file."""
+    if value is None:
+        return "none"
+    if isinstance(value, Path):
+        value = str(value)
+    if isinstance(value, tuple):
+        value = list(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{name} = {_toml(item)}" for name, item in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return json.dumps(value)
+
+
+#: Defaults that the file writes in another form than the dataclass keeps.
+_WRITTEN = {
+    "data": '"data"',
+    "message_size": '"50MB"',
+    "mail": '"unlimited"',
+    "files": '"unlimited"',
+    "retry": '["5m", "15m", "30m", "1h", "2h", "4h", "8h", "16h"]',
+    "give_up": '"5d"',
+    "delay_warning": '"4h"',
+    "passive_ports": '"30000-30999"',
+    "anonymous": '""',
+    "expire_after_retrieval": '"never"',
+}
+
+
+def _default(each: Field[Any]) -> str:
+    if each.name in _WRITTEN:
+        return _WRITTEN[each.name]
+    if each.default is not MISSING:
+        return _toml(each.default)
+    if each.default_factory is not MISSING:
+        return _toml(each.default_factory())
+    return "none: it must be given"
+
+
+def _keys(kind: type[Any], prefix: str) -> Iterator[str]:
+    for each in fields(kind):
+        if each.name not in KINDS[kind] or each.name in _NESTED or each.name in SECTIONS:
+            continue
+        yield f"``{prefix}{each.name}``"
+        yield f"    {each.metadata['doc']}"
+        yield ""
+        yield f"    Give {KINDS[kind][each.name].wants}. Default: ``{_default(each)}``."
+        yield ""
+    for each in fields(kind):
+        if each.name in _NESTED and each.name in KINDS[kind]:
+            yield f"``{prefix}{each.name}``, a table"
+            yield f"    {each.metadata['doc']}"
+            yield ""
+            yield from (f"    {line}".rstrip() for line in _keys(_NESTED[each.name], f"{each.name}."))
+            yield ""
+
+
+def render() -> str:
+    """The whole page."""
+    lines = [HEAD, "The top of the file", "-------------------", ""]
+    lines += _keys(shape.Settings, "")
+    for each in fields(shape.Settings):
+        section = SECTIONS.get(each.name)
+        if section is not None:
+            title = f"``[{each.name}]``"
+            lines += [title, "-" * len(title), "", each.metadata["doc"], ""]
+            lines += _keys(section, "")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(render())

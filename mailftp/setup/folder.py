@@ -1,0 +1,151 @@
+"""Making a server's folder: `mailftp init` and the quickstart."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from mailftp.setup.authority import make_certificates, make_dkim_key, write_new
+
+#: Service -> port, all on loopback: none needs root.
+PORTS = {
+    "ftp": 2121, "ftps": 2990, "smtp": 2525, "submission": 2587, "submissions": 2465,
+    "pop3": 2110, "pop3s": 2995,
+}  # fmt: skip
+
+TEMPLATE = """\
+# mailftp's settings. Relative paths start at the folder that this file is in. Every key may be left out.
+# `mailftp check --config FILE` says what is wrong; `mailftp reload --config FILE` takes it without a restart.
+
+data     = "data"                 # the store, files and keys live here
+hostname = {hostname}
+domains  = {domains}
+workers  = 1
+
+# Each service listens on a list of Twisted server endpoint strings; a service without a line is off.
+# Services named ...s are TLS from the first byte. The usual ports are ftp 21, ftps 990, smtp 25,
+# submission 587, submissions 465, pop3 110 and pop3s 995.
+[listen]
+{listen}
+
+[tls]
+certificate = "tls/cert.pem"      # PEM chain; watched, and reloaded without a restart
+key         = "tls/key.pem"
+# certificates = "tls/live"       # or a folder of certificates, one chosen by SNI
+# client_ca  = "tls/clients.pem"  # who signs client certificates that may log in
+
+[proxy]
+trusted = []                      # networks whose PROXY header is believed
+
+[auth]
+plaintext       = []              # protocols that take a password without TLS, e.g. ["ftp"] for scanners
+failure_delay   = 2.0             # seconds, grows with failures from one network
+failures_closed = 3               # failed attempts that close a connection
+argon2          = {{ time_cost = 2, memory_cost = 19456, parallelism = 1 }}
+
+[limits]
+message_size        = "50MB"
+recipients          = 1000
+connections         = 10000
+connections_per_ip  = 200
+idle_timeout        = {{ smtp = 300, pop3 = 600, imap = 1860, ftp = 300 }}   # seconds
+login_timeout       = 60
+
+[store]
+url = "sqlite:mail.sqlite"        # under data
+# blobs = "file:blobs"            # message bodies too large to keep in the database
+
+[quota]
+mail  = "unlimited"               # per account, an account's own setting wins
+files = "unlimited"
+
+[delivery]
+# smarthost     = {{ host = "smtp.example.net:587", username = "u", password_file = "smarthost.secret" }}
+port            = 25              # the port that other domains' MX hosts are called on
+helo            = ""              # default: hostname
+retry           = ["5m", "15m", "30m", "1h", "2h", "4h", "8h", "16h"]   # then the last, until give_up
+give_up         = "5d"
+delay_warning   = "4h"
+concurrency     = {{ total = 200, per_destination = 10 }}
+{capture}
+
+[delivery.routes]                 # where a domain's mail goes; asked before MX
+# "example.org" = "mail.example.org:2525"
+# "example.net" = "lmtp:127.0.0.1:24"
+
+[dns]
+servers  = []                     # resolvers to ask; default: /etc/resolv.conf
+trust_ad = false                  # believe their AD bit: a validating resolver on loopback
+
+[dns.forward]                     # names below these are asked of that server
+# "b.test" = "127.0.0.2:2053"
+
+[http]
+prefix = "/"                      # where the pages stand behind another web server
+
+[ftp]
+passive_ports   = "30000-30999"   # "" for any
+passive_address = ""              # the address to give in PASV behind NAT
+root            = "files"         # home folders: <data>/<root>/<domain>/<local part>
+durable         = true            # 226 means that the bytes are on disk
+tls             = "optional"      # "required": no data connection without TLS either
+anonymous       = ""              # a folder to serve read-only to anonymous
+
+[log]
+level  = "info"
+format = "text"                   # or "json", one event a line
+"""
+
+#: Not for everybody, or served by later releases: named, so that whoever looks for them finds where they are.
+_OTHERS = """\
+# lmtp      = ["unix:lmtp.sock"]
+# imap      = ["tcp:2143:interface=127.0.0.1"]
+# imaps     = ["tcp:2993:interface=127.0.0.1"]
+# http      = ["tcp:2080:interface=127.0.0.1"]
+# https     = ["tcp:2443:interface=127.0.0.1"]
+# dns       = ["tcp:2053:interface=127.0.0.1", "udp:2053:interface=127.0.0.1"]"""
+
+DKIM_SELECTOR = "mailftp"
+
+
+class FolderExists(Exception):
+    """There is something in the way; its text names it."""
+
+
+def settings_text(hostname: str, domains: tuple[str, ...], capture: str = "") -> str:
+    """A settings file, the layout that scripts rely on: a key a line."""
+    listen = [
+        f"{service:<11} = {json.dumps([f'tcp:{port}:interface=127.0.0.1'])}"
+        for service, port in PORTS.items()
+    ]
+    return TEMPLATE.format(
+        hostname=json.dumps(hostname),
+        domains=json.dumps(list(domains)),
+        listen="\n".join([*listen, _OTHERS]),
+        capture=f"capture         = {json.dumps(capture)}"
+        if capture
+        else '# capture       = "archive@example.test"   # nothing leaves: all of it lands in this mailbox',
+    )
+
+
+def make_folder(folder: Path, hostname: str, domains: tuple[str, ...], capture: str = "") -> Path:
+    """Make a server's folder and answer its settings file.
+
+    Writes the settings last, so that a folder with settings is whole. Raises FolderExists before
+    anything is written when something of it is there already, and OSError.
+    """
+    settings = folder / "mailftp.toml"
+    for taken in (settings, folder / "tls", folder / "data"):
+        if os.path.lexists(taken):
+            raise FolderExists(f"{taken} is there already and is not overwritten")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tls").mkdir(0o755)
+    (folder / "data").mkdir(0o700)
+    make_certificates(folder / "tls", hostname)
+    for domain in domains:
+        keys = folder / "data" / "dkim" / domain
+        keys.mkdir(0o700, parents=True)
+        make_dkim_key(keys / f"{DKIM_SELECTOR}.pem")
+    write_new(settings, settings_text(hostname, domains, capture).encode())
+    return settings

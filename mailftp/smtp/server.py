@@ -1,0 +1,477 @@
+"""The SMTP servers: MX and submission. Sessions meet the transport, the clock, TLS, logins and intake here.
+
+Which of the two a connection is to says `wiring.service`: "smtp" takes mail for this house from anybody;
+"submission" and "submissions" take mail for anywhere from those who log in (RFC 6409); "lmtp" takes mail for
+this house from a server beside it (RFC 2033).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from mailftp.accounts.login import Login
+from mailftp.accounts.sasl import Channel, Mechanisms
+from mailftp.intake.intake import Envelope, Intake, Origin, Recipient, Refused
+from mailftp.smtp import events
+from mailftp.smtp.authentication import Authentication
+from mailftp.smtp.data import LineEnds
+from mailftp.smtp.local import accept_each
+from mailftp.smtp.rules import Terms
+from mailftp.smtp.session import OK, START, Session
+from mailftp.smtp.syntax import RcptTo, Reply
+from mailftp.store.engine import BodySink, StoreFull
+from mailftp.store.records import Accepted
+from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
+
+T = TypeVar("T")
+
+#: Octets that may wait unread behind a command that is being worked on, before nothing more is read from the
+#: network. One read more may come on top, 64 KiB.
+UNREAD = 4096
+#: Recipients named in a log line; the rest are a number.
+_NAMED = 5
+
+_SUBMISSION = frozenset({"submission", "submissions"})
+_FAULT = Reply(451, "4.3.0", "Something went wrong here, try again later")
+_FULL = Reply(452, "4.3.1", "There is no room for the message now")
+
+
+class SMTPConnection(Connection):
+    """One client's connection: a thin shell around `Session`."""
+
+    factory: SMTPFactory
+    _session: Session
+    _authentication: Authentication | None = None
+    _envelope: Envelope | None = None
+    _sink: BodySink | None = None
+    #: Why the message that is arriving will be refused at its end.
+    _trouble: Reply | None = None
+    _advancing = False
+    #: The sink takes no more at present.
+    _blocked = False
+    #: The client sends no more, but may wait for replies.
+    _heard_all = False
+    #: Closed, or about to be: answers that come now have nobody to go to.
+    _over = False
+
+    # What wire tells.
+
+    def opened(self) -> None:
+        self._session = Session(self.factory.terms)
+        if self.secure:
+            self._session.secured()
+        if not self.factory.terms.login_required:
+            self.login_deadline = None
+        self._offer()
+        self._session.greet()
+        self._advance()
+
+    def received(self, data: bytes) -> None:
+        self._session.receive(data)
+        self._advance()
+
+    def secured(self) -> None:
+        self._session.secured()
+        self._offer()
+
+    def expired(self, clock: Expiry) -> None:
+        if clock is Expiry.IDLE and (self._session.waiting or self._blocked):
+            # It is we who are slow.
+            return
+        self._session.expire()
+        self._advance()
+
+    def ended(self) -> None:
+        self._heard_all = True
+        self._advance()
+
+    def drain(self) -> None:
+        self._session.drain()
+        self._advance()
+
+    def closed(self, reason: Failure) -> None:
+        self._over = True
+        self._forget()
+        if self._authentication is not None:
+            self._authentication.end()
+
+    def refusal(self, reason: str) -> bytes:
+        return Reply(421, "4.7.0", f"{self.factory.terms.hostname}: {reason}").encode()
+
+    # The session's events.
+
+    def _advance(self) -> None:
+        """Do what the session asks until it waits, and send its replies.
+
+        An answer that comes at once is given inside of an event's method; the loop then goes on here, so
+        that a thousand pipelined recipients are not a thousand calls deep.
+        """
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while not self._blocked and not self._over:
+                event = self._session.next_event()
+                if event is None:
+                    break
+                _METHODS[type(event)](self, event)
+        finally:
+            self._advancing = False
+        self._flush_replies()
+        busy = self._session.waiting or self._blocked
+        if busy and self._session.unread > UNREAD:
+            self.pause()
+        elif not self._blocked:
+            self.resume()
+        if self._heard_all and not busy:
+            self.close()
+
+    def _flush_replies(self) -> None:
+        replies = self._session.replies()
+        if replies:
+            self.send(replies)
+
+    def _answer(self, reply: Reply) -> None:
+        """Answer the event that waits, now or later."""
+        if not self._over:
+            self._session.answer(reply)
+            self._advance()
+
+    def _offer(self) -> None:
+        factory = self.factory
+        starttls = factory.wiring.tls is not None and not self.secure
+        self._authentication = None
+        names: tuple[str, ...] = ()
+        if factory.terms.login_required and factory.login is not None and factory.mechanisms is not None:
+            service = factory.wiring.service
+            if factory.login.offers(secure=self.secure, peer=self.peer, service=service):
+                self._authentication = Authentication(
+                    factory.login,
+                    factory.mechanisms,
+                    Channel(self.secure, True, self.tls_exporter()),
+                    peer=self.peer,
+                    service=service,
+                    context=self.context,
+                    close=self.abort,
+                )
+                names = self._authentication.names
+        self._session.offer(names, starttls)
+
+    def _begin_mail(self, event: events.MailBegun) -> None:
+        submitter = self._authentication.submitter if self._authentication else None
+        session, mail = self._session, event.mail
+        origin = Origin(
+            self.peer, session.helo, session.with_protocol, self.context, submitter, self.tls_description
+        )
+        try:
+            self.factory.intake.sender(origin, mail.sender)
+        except Refused as refused:
+            self._say_no(refused, sender=mail.sender)
+            return
+        self._envelope = Envelope(origin, mail.sender, smtputf8=mail.smtputf8, ret=mail.ret, envid=mail.envid)
+        self._answer(OK)
+
+    def _name_recipient(self, event: events.RecipientNamed) -> None:
+        address = event.rcpt.recipient
+        try:
+            found = self.factory.intake.recipient(self._current.origin, address)
+        except Refused as refused:
+            self._say_no(refused, to=address)
+            return
+        if isinstance(found, Deferred):
+            found.addCallbacks(
+                self._take_recipient,
+                self._recipient_failed,
+                callbackArgs=(event.rcpt,),
+                errbackArgs=(address,),
+            )
+            found.addErrback(self._faulted)
+        else:
+            self._take_recipient(found, event.rcpt)
+
+    def _take_recipient(self, recipient: Recipient, rcpt: RcptTo) -> None:
+        if self._over:
+            return
+        if rcpt.parameters:
+            recipient = replace(recipient, orcpt=rcpt.orcpt, notify=rcpt.notify)
+        self._current.recipients.append(recipient)
+        self._answer(OK)
+
+    def _recipient_failed(self, failure: Failure, address: object) -> None:
+        if isinstance(failure.value, Refused):
+            self._say_no(failure.value, to=address)
+        else:
+            self._faulted(failure)
+
+    def _tell_address(self, event: events.AddressAsked) -> None:
+        """RFC 5321 section 3.5. Elsewhere is not asked about."""
+        origin = Origin(self.peer, self._session.helo, self._session.with_protocol, self.context)
+        try:
+            found = self.factory.intake.recipient(origin, event.address)
+        except Refused as refused:
+            self._address_unknown(refused)
+            return
+        told = Reply(250, "2.1.5", f"<{event.address}>")
+        if isinstance(found, Deferred):
+            found.addCallbacks(lambda _: self._answer(told), self._address_not_found)
+            found.addErrback(self._faulted)
+        else:
+            self._answer(told)
+
+    def _address_not_found(self, failure: Failure) -> None:
+        if isinstance(failure.value, Refused):
+            self._address_unknown(failure.value)
+        else:
+            self._faulted(failure)
+
+    def _address_unknown(self, refused: Refused) -> None:
+        if refused.status == "5.7.1":
+            self._answer(Reply(252, "2.0.0", "Not here, but send it and it will be tried"))
+        else:
+            self._answer(Reply(refused.code, refused.status, refused.text))
+
+    def _begin_data(self, event: events.DataAsked) -> None:
+        self._trouble = None
+        self._sink = self.factory.intake.stage(self._current)
+        self.read_much(True)
+        self._answer(START)
+
+    def _take_body(self, event: events.BodyReceived) -> None:
+        if self._sink is None:
+            return
+        wait = self._sink.write(event.data)
+        if wait is not None:
+            self._blocked = True
+            self.pause()
+            wait.addErrback(self._body_failed).addCallback(self._unblock).addErrback(self._faulted)
+
+    def _body_failed(self, failure: Failure) -> None:
+        """The rest of the message is read, as the client sends it anyway, and dropped."""
+        self._abort_body()
+        if isinstance(failure.value, StoreFull):
+            self._trouble = _FULL
+        else:
+            self._trouble = _FAULT
+            self._log_fault(failure)
+
+    def _unblock(self, _: None) -> None:
+        self._blocked = False
+        self._advance()
+
+    def _spoil_body(self, event: events.BodySpoiled) -> None:
+        self._log_refusal(event.reply, sender=self._current.sender)
+        self._forget()
+
+    def _end_body(self, event: events.BodyEnded) -> None:
+        self.read_much(False)
+        envelope, sink, trouble = self._current, self._sink, self._trouble
+        # From here on the message is the coroutine's: it is kept even if the client goes away now.
+        self._envelope = self._sink = None
+        if sink is None or trouble is not None:
+            self._log_refusal(trouble or _FAULT, sender=envelope.sender)
+            self._answer(trouble or _FAULT)
+            return
+        envelope.eightbit = event.eightbit
+        if self.factory.terms.lmtp:
+            self._start(self._accept_each(envelope, sink), self._answer_each)
+        else:
+            self._start(self._accept(envelope, sink), self._answer)
+
+    async def _accept(self, envelope: Envelope, sink: BodySink) -> Reply:
+        """Commit a message; its 250 is a promise (RFC 5321 section 6.1)."""
+        try:
+            body = await sink.finish()
+            accepted = await self.factory.intake.accept(envelope, body)
+        except Refused as refused:
+            sink.abort()
+            reply = Reply(refused.code, refused.status, refused.text)
+            self._log_refusal(reply, sender=envelope.sender)
+            return reply
+        except StoreFull:
+            sink.abort()
+            self._log_refusal(_FULL, sender=envelope.sender)
+            return _FULL
+        except BaseException:
+            sink.abort()
+            raise
+        self._log_accepted(envelope, accepted, body.size)
+        return Reply(250, "2.0.0", f"OK, accepted as {envelope.id}")
+
+    async def _accept_each(self, envelope: Envelope, sink: BodySink) -> list[Reply]:
+        """RFC 2033 section 4.2: a recipient who cannot have it keeps it from nobody else."""
+        try:
+            body = await sink.finish()
+            outcome = await accept_each(self.factory.intake, envelope, body)
+        except StoreFull:
+            sink.abort()
+            self._log_refusal(_FULL, sender=envelope.sender)
+            return [_FULL] * len(envelope.recipients)
+        except BaseException:
+            sink.abort()
+            raise
+        for taken, accepted in outcome.accepted:
+            self._log_accepted(taken, accepted, body.size)
+        if not outcome.accepted:
+            sink.abort()
+        for recipient, reply in zip(envelope.recipients, outcome.replies, strict=True):
+            if reply.code >= 400:
+                self._log_refusal(reply, sender=envelope.sender, to=recipient.address)
+        return outcome.replies
+
+    def _answer_each(self, replies: list[Reply]) -> None:
+        if not self._over:
+            self._session.answer_each(replies)
+            self._advance()
+
+    def _drop(self, event: events.TransactionDropped) -> None:
+        self.read_much(False)
+        self._forget()
+
+    def _begin_login(self, event: events.LoginBegun) -> None:
+        if self._authentication is None:
+            self._answer(Reply(504, "5.5.4", "That mechanism is not offered"))
+            return
+        self._start(self._authentication.begin(event.mechanism, event.response), self._login_step)
+
+    def _continue_login(self, event: events.LoginContinued) -> None:
+        if self._authentication is None:
+            self._answer(_FAULT)
+            return
+        self._start(self._authentication.go_on(event.response), self._login_step)
+
+    def _login_step(self, said: Reply | bytes) -> None:
+        if self._over:
+            return
+        if isinstance(said, bytes):
+            self._session.challenge(said)
+            self._advance()
+            return
+        if said.code < 400:
+            self.login_deadline = None
+        self._answer(said)
+
+    def _begin_tls(self, event: events.TLSAsked) -> None:
+        self._forget()
+        if self._authentication is not None:
+            self._authentication.end()
+        self._flush_replies()
+        self.start_tls()
+
+    def _close(self, event: events.Closed) -> None:
+        self._over = True
+        self._forget()
+        if event.reply.code >= 400:
+            self.journal.record("closed", reply=_shown(event.reply), peer=str(self.peer))
+        self._flush_replies()
+        self.close()
+
+    # What several of them do.
+
+    @property
+    def _current(self) -> Envelope:
+        if self._envelope is None:
+            raise AssertionError("no transaction")
+        return self._envelope
+
+    def _forget(self) -> None:
+        self._abort_body()
+        self._envelope = None
+
+    def _abort_body(self) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.abort()
+
+    def _start(self, work: Coroutine[Any, Any, T], then: Callable[[T], None]) -> None:
+        """Run a coroutine; whatever goes wrong in it is logged and answered."""
+        Deferred.fromCoroutine(work).addCallback(then).addErrback(self._faulted)
+
+    def _faulted(self, failure: Failure) -> None:
+        if not isinstance(failure.value, CancelledError):
+            self._log_fault(failure)
+        if not self._over and self._session.waiting:
+            self._answer(_FAULT)
+
+    def _say_no(self, refused: Refused, **fields: object) -> None:
+        reply = Reply(refused.code, refused.status, refused.text)
+        self._log_refusal(reply, **fields)
+        self._answer(reply)
+
+    # The log.
+
+    def _log_fault(self, failure: Failure) -> None:
+        self.journal.fault("fault", failure, peer=str(self.peer))
+
+    def _log_refusal(self, reply: Reply, **fields: object) -> None:
+        shown = {name: "<>" if value is None else str(value) for name, value in fields.items()}
+        self.journal.record("refused", reply=_shown(reply), peer=str(self.peer), **shown)
+
+    def _log_accepted(self, envelope: Envelope, accepted: Accepted, size: int) -> None:
+        named = ", ".join(str(recipient.address) for recipient in envelope.recipients[:_NAMED])
+        self.journal.record(
+            "accepted",
+            id=envelope.id,
+            sender=envelope.reverse_path or "<>",
+            to=named,
+            recipients=len(envelope.recipients),
+            size=size,
+            filed=len(accepted.filed),
+            queued=accepted.queued,
+            peer=str(self.peer),
+            tls=envelope.origin.tls,
+        )
+
+
+def _shown(reply: Reply) -> str:
+    return f"{reply.code} {reply.status} {reply.text}"
+
+
+_METHODS: Mapping[type[Any], Callable[[SMTPConnection, Any], None]] = MappingProxyType(
+    {
+        events.MailBegun: SMTPConnection._begin_mail,
+        events.RecipientNamed: SMTPConnection._name_recipient,
+        events.AddressAsked: SMTPConnection._tell_address,
+        events.DataAsked: SMTPConnection._begin_data,
+        events.BodyReceived: SMTPConnection._take_body,
+        events.BodySpoiled: SMTPConnection._spoil_body,
+        events.BodyEnded: SMTPConnection._end_body,
+        events.TransactionDropped: SMTPConnection._drop,
+        events.LoginBegun: SMTPConnection._begin_login,
+        events.LoginContinued: SMTPConnection._continue_login,
+        events.TLSAsked: SMTPConnection._begin_tls,
+        events.Closed: SMTPConnection._close,
+    }
+)
+
+
+class SMTPFactory(ConnectionFactory):
+    """One SMTP service. Without `login` and `mechanisms` nobody can log in."""
+
+    protocol = SMTPConnection
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        intake: Intake,
+        login: Login | None = None,
+        mechanisms: Mechanisms | None = None,
+    ) -> None:
+        super().__init__(wiring)
+        self.intake, self.login, self.mechanisms = intake, login, mechanisms
+        submission = wiring.service in _SUBMISSION
+        settings = wiring.settings
+        self.terms = Terms(
+            hostname=settings.hostname,
+            size=settings.limits.message_size,
+            recipients=settings.limits.recipients,
+            login_required=submission,
+            failures_closed=settings.auth.failures_closed,
+            line_ends=LineEnds.NORMALISED if submission else LineEnds.STRICT,
+            lmtp=wiring.service == "lmtp",
+        )

@@ -1,0 +1,116 @@
+"""The plain engine's public face."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+
+from mailftp.message.index import MessageIndex, index_message
+from mailftp.store import queries, units
+from mailftp.store.engine import Store, StoreFault
+from mailftp.store.feed import Feed, Hear, merge
+from mailftp.store.memory import mail, maildrops, queue, reading
+from mailftp.store.memory.state import State
+from mailftp.store.records import StagedBody
+
+R = TypeVar("R")
+
+_UNITS: dict[type, Callable[[State, Any], Any]] = {
+    units.AddAccount: mail.add_account,
+    units.RemoveAccount: mail.remove_account,
+    units.SetVerifier: mail.set_verifier,
+    units.SetAccount: mail.set_account,
+    units.Accept: mail.accept,
+    units.CreateMailbox: mail.create_mailbox,
+    units.StoreFlags: mail.store_flags,
+    units.Expunge: mail.expunge,
+    units.SetUidls: maildrops.set_uidls,
+    units.NoteRetrieved: maildrops.note_retrieved,
+    units.ExpireRetrieved: maildrops.expire_retrieved,
+    units.VoidLeases: queue.void_leases,
+    units.LeaseDue: queue.lease_due,
+    units.RenewLeases: queue.renew_leases,
+    units.RecordOutcomes: queue.record_outcomes,
+    units.ActOnQueue: queue.act_on_queue,
+}
+
+_QUERIES: dict[type, Callable[[State, Any], Any]] = {
+    queries.Accounts: reading.accounts,
+    queries.AccountWithVerifier: reading.account_with_verifier,
+    queries.Mailboxes: reading.mailboxes,
+    queries.MailboxSince: reading.mailbox_since,
+    queries.ListMaildrop: maildrops.list_maildrop,
+    queries.Copies: maildrops.copies,
+    queries.Bodies: reading.bodies,
+    queries.OpenBody: reading.open_body,
+    queries.Indexes: reading.indexes,
+    queries.MailUsage: reading.mail_usage,
+    queries.QueueList: reading.queue_list,
+    queries.QueueAttempts: reading.queue_attempts,
+    queries.NextDue: reading.next_due,
+}
+
+
+class _MemorySink:
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self._chunks.append(data)
+
+    def finish(self) -> Deferred[StagedBody]:
+        data = b"".join(self._chunks)
+        return succeed(StagedBody(len(data), sha256(data).digest(), data))
+
+    def abort(self) -> None:
+        self._chunks.clear()
+
+
+class MemoryStore(Store):
+    """`now` gives seconds since the epoch (a test passes its clock's `seconds`); `mail_quota` holds for
+    accounts that have none of their own."""
+
+    def __init__(
+        self,
+        now: Callable[[], float] = time.time,
+        mail_quota: int | None = None,
+        index: Callable[[bytes | memoryview], MessageIndex] = index_message,
+    ) -> None:
+        self._state = State(now, mail_quota, index)
+        self._feed = Feed()
+        self._open = False
+
+    def start(self) -> Deferred[None]:
+        self._open = True
+        return succeed(None)
+
+    def stop(self) -> Deferred[None]:
+        self._open = False
+        return succeed(None)
+
+    def stage(self) -> _MemorySink:
+        return _MemorySink()
+
+    def commit(self, unit: units.Unit[R]) -> Deferred[R]:
+        if not self._open:
+            return fail(StoreFault("the store is not open"))
+        state = self._state
+        state.sweep()
+        queue.sweep(state)
+        answer: Deferred[R] = maybeDeferred(_UNITS[type(unit)], state, unit)
+        changes, state.changes = state.changes, []
+        self._feed.tell(merge(changes), self._feed.present())
+        return answer
+
+    def read(self, query: queries.Query[R]) -> Deferred[R]:
+        if not self._open:
+            return fail(StoreFault("the store is not open"))
+        answer: Deferred[R] = maybeDeferred(_QUERIES[type(query)], self._state, query)
+        return answer
+
+    def subscribe(self, hear: Hear) -> Feed.Subscription:
+        return self._feed.subscribe(hear)

@@ -1,0 +1,244 @@
+"""Accounts, mailboxes and messages of the plain engine: a function for each unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mailftp.store import flags as flag_sets
+from mailftp.store.engine import AccountExists, MailboxExists, OverQuota, StoreFault
+from mailftp.store.memory.state import Body, Box, Holder, Queued, Recipient, State
+from mailftp.store.names import ACCOUNT_FIELDS, domain_of, mailbox_name
+from mailftp.store.records import (
+    NEW_ACCOUNT_MAILBOXES,
+    Accepted,
+    Account,
+    Change,
+    Filing,
+    Mailbox,
+    Message,
+    Transfer,
+)
+from mailftp.store.threads import thread_keys
+from mailftp.store.units import (
+    Accept,
+    AddAccount,
+    CreateMailbox,
+    Expunge,
+    RemoveAccount,
+    SetAccount,
+    SetVerifier,
+    StoreFlags,
+)
+
+
+def add_account(state: State, unit: AddAccount) -> Account:
+    if unit.address in state.by_address:
+        raise AccountExists(f"there is an account {unit.address} already")
+    account = Account(state.next_id("account"), unit.address, created=state.now())
+    holder = state.holders[account.id] = Holder(account, unit.verifier)
+    state.by_address[unit.address] = account.id
+    for name, special_use in NEW_ACCOUNT_MAILBOXES.items():
+        state.add_box(holder, name, special_use)
+    state.changes.append(Change("account", account.id))
+    return account
+
+
+def remove_account(state: State, unit: RemoveAccount) -> Account:
+    holder = state.holder_of(unit.address)
+    account = holder.account
+    for box in holder.boxes.values():
+        for message in box.messages.values():
+            _leave(state, holder, message)
+        del state.boxes[box.mailbox.id]
+    del state.holders[account.id], state.by_address[unit.address]
+    state.changes.append(Change("account", account.id))
+    return account
+
+
+def set_verifier(state: State, unit: SetVerifier) -> Account:
+    holder = state.holder_of(unit.address)
+    holder.verifier = unit.verifier
+    holder.account = replace(holder.account, verifier_version=holder.account.verifier_version + 1)
+    state.changes.append(Change("account", holder.account.id))
+    return holder.account
+
+
+def set_account(state: State, unit: SetAccount) -> Account:
+    holder = state.holder_of(unit.address)
+    unknown = {name for name, _ in unit.changes} - ACCOUNT_FIELDS
+    if unknown:
+        raise StoreFault(f"an account has no {', '.join(sorted(unknown))}")
+    account = holder.account
+    for name, value in unit.changes:
+        if name == "disabled":
+            account = replace(account, disabled=bool(value))
+        elif name == "mail_quota":
+            account = replace(account, mail_quota=value)
+        else:
+            account = replace(account, files_quota=value)
+    holder.account = account
+    state.changes.append(Change("account", account.id))
+    return account
+
+
+def accept(state: State, unit: Accept) -> Accepted:
+    check(state, unit)
+    return admit(state, unit)
+
+
+def check(state: State, unit: Accept) -> None:
+    """Raises what an Accept raises, and changes nothing but to stage the body."""
+    state.take_body(unit.body)
+    coming: dict[int, int] = {}
+    for filing in unit.filings:
+        state.holder(filing.account_id)
+        size = len(filing.prefix) + unit.body.size
+        coming[filing.account_id] = coming.get(filing.account_id, 0) + size
+    over = []
+    for account_id, octets in coming.items():
+        holder = state.holders[account_id]
+        quota = state.mail_quota if holder.account.mail_quota is None else holder.account.mail_quota
+        if quota is not None and holder.octets + octets > quota:
+            over.append(account_id)
+    if over:
+        raise OverQuota(tuple(over))
+
+
+def admit(state: State, unit: Accept) -> Accepted:
+    """Take it, quota or not."""
+    body = state.take_body(unit.body)
+    filed = _file(state, body, unit.filings, unit.received)
+    queued = None
+    if unit.transfer is not None:
+        queued = _enqueue(state, body, unit.transfer, unit.received)
+    return Accepted(filed, queued)
+
+
+def _file(
+    state: State, body: Body, filings: Sequence[Filing], received: float
+) -> tuple[tuple[int, int, int], ...]:
+    emails: dict[tuple[int, bytes], tuple[int, int]] = {}
+    filed = []
+    for filing in filings:
+        holder = state.holders[filing.account_id]
+        name = mailbox_name(filing.mailbox)
+        box = holder.boxes.get(name) or state.add_box(holder, name)
+        same = (filing.account_id, filing.prefix)
+        if same not in emails:
+            emails[same] = _new_email(state, holder, body)
+        email_id, thread_id = emails[same]
+        emails_there = holder.threads.setdefault(thread_id, {})
+        emails_there[email_id] = emails_there.get(email_id, 0) + 1
+        uid = box.mailbox.uidnext
+        modseq = state.touch(box, holder)
+        box.mailbox = replace(box.mailbox, uidnext=uid + 1)
+        message = Message(
+            mailbox_id=box.mailbox.id,
+            uid=uid,
+            modseq=modseq,
+            email_id=email_id,
+            thread_id=thread_id,
+            body=body.ref,
+            prefix=filing.prefix,
+            received=received,
+            flags=flag_sets.canonical(filing.flags),
+        )
+        box.messages[uid] = message
+        body.holders += 1
+        holder.octets += message.size
+        holder.messages += 1
+        filed.append((filing.account_id, box.mailbox.id, uid))
+    return tuple(filed)
+
+
+def _new_email(state: State, holder: Holder, body: Body) -> tuple[int, int]:
+    """(email id, thread id)."""
+    email_id = state.next_id("email")
+    keys = thread_keys(body.index)
+    known = (holder.thread_keys[key] for key in keys if key in holder.thread_keys)
+    thread_id = next(known, email_id)
+    for key in keys:
+        holder.thread_keys.setdefault(key, thread_id)
+    return email_id, thread_id
+
+
+def _enqueue(state: State, body: Body, transfer: Transfer, received: float) -> int:
+    message_id = state.next_id("queue message")
+    now = state.now()
+    recipients = [
+        Recipient(
+            id=state.next_id("recipient"),
+            message_id=message_id,
+            address=path.address,
+            domain=domain_of(path.address),
+            orcpt=path.orcpt,
+            notify=path.notify,
+            next_attempt=now,
+        )
+        for path in transfer.recipients
+    ]
+    body.holders += 1
+    state.queue[message_id] = Queued(message_id, transfer, body.ref, received, recipients)
+    state.recipients.update((recipient.id, recipient) for recipient in recipients)
+    state.changes.append(Change("queue"))
+    return message_id
+
+
+def create_mailbox(state: State, unit: CreateMailbox) -> Mailbox:
+    holder = state.holder(unit.account_id)
+    name = mailbox_name(unit.name)
+    if name in holder.boxes:
+        raise MailboxExists(f"there is a mailbox {name} already")
+    return state.add_box(holder, name, unit.special_use).mailbox
+
+
+def store_flags(state: State, unit: StoreFlags) -> int:
+    box = state.boxes.get(unit.mailbox_id)
+    if box is None:
+        return 0
+    new: dict[int, frozenset[str]] = {}
+    for uid in unit.uids:
+        if (message := box.messages.get(uid)) is not None:
+            after = flag_sets.changed(message.flags, unit.change, unit.flags)
+            if after is not message.flags:
+                new[uid] = after
+    if not new:
+        return 0
+    modseq = state.touch(box, state.holders[box.mailbox.account_id])
+    for uid, after in new.items():
+        box.messages[uid] = replace(box.messages[uid], flags=after, modseq=modseq)
+    return modseq
+
+
+def expunge(state: State, unit: Expunge) -> tuple[int, ...]:
+    box = state.boxes.get(unit.mailbox_id)
+    there = sorted(set(unit.uids) & box.messages.keys()) if box else []
+    if box is None or not there:
+        return ()
+    holder = state.holders[box.mailbox.account_id]
+    modseq = state.touch(box, holder)
+    for uid in there:
+        message = box.messages.pop(uid)
+        _leave(state, holder, message)
+        box.tombstones.append((modseq, uid))
+    return tuple(there)
+
+
+def _leave(state: State, holder: Holder, message: Message) -> None:
+    """A message is gone from a mailbox; its email, thread and body may go with it."""
+    holder.octets -= message.size
+    holder.messages -= 1
+    state.let_go(message.body.id)
+    emails = holder.threads[message.thread_id]
+    emails[message.email_id] -= 1
+    if not emails[message.email_id]:
+        del emails[message.email_id]
+    if not emails:
+        del holder.threads[message.thread_id]
+        holder.thread_keys = {k: t for k, t in holder.thread_keys.items() if t != message.thread_id}
+
+
+def find_box(state: State, account_id: int, name: str) -> Box | None:
+    holder = state.holders.get(account_id)
+    return holder.boxes.get(mailbox_name(name)) if holder else None

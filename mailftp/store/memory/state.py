@@ -1,0 +1,218 @@
+"""What the plain engine holds.
+
+A unit checks everything that can fail before it changes anything, so that a unit that fails leaves
+no trace, as a SAVEPOINT gives it to the other engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from mailftp.message.index import MessageIndex
+from mailftp.store.engine import SMALL_BODY, MissingBody, NoSuchAccount
+from mailftp.store.records import (
+    Account,
+    Attempt,
+    BodyRef,
+    Change,
+    Mailbox,
+    Message,
+    QueueMessage,
+    QueueRecipient,
+    RecipientState,
+    StagedBody,
+    Transfer,
+    Verifier,
+)
+
+#: How long a body that nothing names is kept: somebody may be reading it.
+GRACE = 3600.0
+
+
+@dataclass(slots=True)
+class Body:
+    ref: BodyRef
+    sha256: bytes
+    data: bytes
+    index: MessageIndex
+    holders: int = 0
+    unused_since: float = 0.0
+
+
+@dataclass(slots=True)
+class Box:
+    mailbox: Mailbox
+    #: By UID, ascending.
+    messages: dict[int, Message] = field(default_factory=dict)
+    #: (modseq, uid), ascending.
+    tombstones: list[tuple[int, int]] = field(default_factory=list)
+    #: By UID; of messages that are gone, too.
+    uidls: dict[int, bytes] = field(default_factory=dict)
+    retrieved: dict[int, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Holder:
+    """An account and all that is in it."""
+
+    account: Account
+    verifier: Verifier
+    modseq: int = 0
+    octets: int = 0
+    messages: int = 0
+    boxes: dict[str, Box] = field(default_factory=dict)
+    thread_keys: dict[bytes, int] = field(default_factory=dict)
+    #: Thread id -> its emails, each with the number of mailboxes that it is in.
+    threads: dict[int, dict[int, int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Recipient:
+    id: int
+    message_id: int
+    address: str
+    domain: str
+    orcpt: str
+    notify: frozenset[str]
+    next_attempt: float
+    state: RecipientState = RecipientState.WAITING
+    #: Attempts begun so far.
+    attempts: int = 0
+    delay_warned: bool = False
+    last_error: str = ""
+    lease_owner: str = ""
+    lease_until: float = 0.0
+    #: What the operator asked for while it was leased.
+    wish: RecipientState | None = None
+
+    @property
+    def due(self) -> float:
+        return self.lease_until if self.lease_owner else self.next_attempt
+
+    @property
+    def unfinished(self) -> bool:
+        return self.state in (RecipientState.WAITING, RecipientState.HELD)
+
+    def value(self) -> QueueRecipient:
+        return QueueRecipient(
+            id=self.id,
+            address=self.address,
+            domain=self.domain,
+            state=self.state,
+            attempt=self.attempts if self.lease_owner else self.attempts + 1,
+            next_attempt=self.next_attempt,
+            orcpt=self.orcpt,
+            notify=self.notify,
+            delay_warned=self.delay_warned,
+            last_error=self.last_error,
+            lease_owner=self.lease_owner,
+            lease_until=self.lease_until,
+        )
+
+
+@dataclass(slots=True)
+class Queued:
+    id: int
+    transfer: Transfer
+    body: BodyRef
+    accepted: float
+    recipients: list[Recipient]
+    finished: float | None = None
+
+    def value(self, recipients: list[Recipient]) -> QueueMessage:
+        return QueueMessage(
+            id=self.id,
+            transfer=self.transfer,
+            body=self.body,
+            accepted=self.accepted,
+            recipients=tuple(recipient.value() for recipient in recipients),
+        )
+
+
+class State:
+    def __init__(
+        self,
+        now: Callable[[], float],
+        mail_quota: int | None,
+        index: Callable[[bytes | memoryview], MessageIndex],
+    ) -> None:
+        self.now = now
+        self.mail_quota = mail_quota
+        self.index = index
+        self.holders: dict[int, Holder] = {}
+        self.by_address: dict[str, int] = {}
+        self.boxes: dict[int, Box] = {}
+        self.bodies: dict[int, Body] = {}
+        self.by_sha256: dict[bytes, Body] = {}
+        self.queue: dict[int, Queued] = {}
+        self.recipients: dict[int, Recipient] = {}
+        self.attempts: dict[int, list[Attempt]] = {}
+        self.changes: list[Change] = []
+        self._last: dict[str, int] = {}
+
+    def next_id(self, kind: str) -> int:
+        """Ids are never given twice, not even after what had them is gone."""
+        self._last[kind] = number = self._last.get(kind, 0) + 1
+        return number
+
+    def next_uidvalidity(self) -> int:
+        """RFC 9051 section 2.3.1.1: ascending, never repeated; 32 bits."""
+        self._last["uidvalidity"] = number = max(self._last.get("uidvalidity", 0) + 1, int(self.now()))
+        return number
+
+    def holder(self, account_id: int) -> Holder:
+        try:
+            return self.holders[account_id]
+        except KeyError:
+            raise NoSuchAccount(f"there is no account {account_id}") from None
+
+    def holder_of(self, address: str) -> Holder:
+        try:
+            return self.holders[self.by_address[address]]
+        except KeyError:
+            raise NoSuchAccount(f"there is no account {address}") from None
+
+    def touch(self, box: Box, holder: Holder) -> int:
+        """The next modseq of the account, set on the mailbox too, and told to the feed."""
+        holder.modseq += 1
+        box.mailbox = replace(box.mailbox, modseq=holder.modseq)
+        self.changes.append(Change("mail", holder.account.id, box.mailbox.id, holder.modseq))
+        return holder.modseq
+
+    def add_box(self, holder: Holder, name: str, special_use: str = "") -> Box:
+        mailbox = Mailbox(
+            id=self.next_id("mailbox"),
+            account_id=holder.account.id,
+            name=name,
+            uidvalidity=self.next_uidvalidity(),
+            uidnext=1,
+            modseq=0,
+            special_use=special_use,
+        )
+        box = holder.boxes[name] = self.boxes[mailbox.id] = Box(mailbox)
+        self.touch(box, holder)
+        return box
+
+    def take_body(self, staged: StagedBody) -> Body:
+        """The body as it is kept, made when it is new. Raises MissingBody."""
+        body = self.by_sha256.get(staged.sha256)
+        if body is None:
+            if staged.data is None:
+                raise MissingBody("this body was never staged here")
+            ref = BodyRef(self.next_id("body"), staged.size, staged.size > SMALL_BODY)
+            body = Body(ref, staged.sha256, staged.data, self.index(staged.data), unused_since=self.now())
+            self.bodies[ref.id] = self.by_sha256[staged.sha256] = body
+        return body
+
+    def let_go(self, body_id: int) -> None:
+        body = self.bodies[body_id]
+        body.holders -= 1
+        body.unused_since = self.now()
+
+    def sweep(self) -> None:
+        """Forget bodies that nothing has named for the grace time."""
+        before = self.now() - GRACE
+        gone = [b for b in self.bodies.values() if not b.holders and b.unused_since <= before]
+        for body in gone:
+            del self.bodies[body.ref.id], self.by_sha256[body.sha256]

@@ -1,0 +1,125 @@
+"""Everything that can be read, as values. Answered on threads of their own, never on the reactor's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from mailftp.message.index import MessageIndex
+from mailftp.store.records import (
+    Account,
+    Attempt,
+    BodyRef,
+    Copy,
+    Mailbox,
+    MailboxChanges,
+    MaildropListing,
+    QueueFilter,
+    QueueMessage,
+    Verifier,
+)
+
+R = TypeVar("R")
+
+
+class Query(Generic[R]):
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts(Query[tuple[Account, ...]]):
+    """All accounts, by address."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountWithVerifier(Query[tuple[Account, Verifier] | None]):
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mailboxes(Query[tuple[Mailbox, ...]]):
+    account_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxSince(Query[MailboxChanges | None]):
+    """A mailbox by id or by (account, name), with its messages and tombstones newer than `modseq`,
+    in UID order.
+
+    None when there is no such mailbox. With modseq 0, the asker knows nothing yet: no tombstones.
+    """
+
+    account_id: int
+    name: str = "INBOX"
+    modseq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListMaildrop(Query[MaildropListing | None]):
+    """A mailbox as a maildrop; None when there is no such mailbox.
+
+    `known` is the id and modseq of the mailbox as the asker knows it: a client that looks every minute mostly
+    finds it unchanged.
+    """
+
+    account_id: int
+    name: str = "INBOX"
+    known: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Copies(Query[tuple[Copy | None, ...]]):
+    """Messages of a mailbox by UID, in the order asked, each UID once; None for one that is gone.
+
+    The caller bounds what the small bodies come to: all are in memory at one time.
+    """
+
+    mailbox_id: int
+    uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bodies(Query[tuple[bytes, ...]]):
+    """Small bodies, whole, in the order asked. Raises MissingBody for a large one."""
+
+    refs: tuple[BodyRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBody(Query[int]):
+    """A large body's open file descriptor, which the caller closes. Raises MissingBody."""
+
+    ref: BodyRef
+
+
+@dataclass(frozen=True, slots=True)
+class Indexes(Query[tuple[MessageIndex, ...]]):
+    """Ready-made metadata of bodies; made again where it is of an older version."""
+
+    refs: tuple[BodyRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MailUsage(Query[tuple[int, int]]):
+    """(octets, messages) of an account."""
+
+    account_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueList(Query[tuple[QueueMessage, ...]]):
+    """Oldest first."""
+
+    filter: QueueFilter = field(default_factory=QueueFilter)
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAttempts(Query[tuple[Attempt, ...]]):
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextDue(Query[float | None]):
+    """Seconds from now, by the database's clock, until LeaseDue would find something; None when
+    nothing waits."""

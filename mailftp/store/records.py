@@ -1,0 +1,275 @@
+"""What the store keeps, as values. Times are seconds since the epoch, sizes are octets."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ScramKeys:
+    """What SCRAM-SHA-256 needs of a password (RFC 5802 section 3); no password can be had from it."""
+
+    salt: bytes
+    iterations: int
+    stored_key: bytes
+    server_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """How a password is checked: an argon2id PHC string and the SCRAM keys, changed only together."""
+
+    password: str
+    scram: ScramKeys | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    id: int
+    #: Full address, lower case, A-labels: the login name everywhere.
+    address: str
+    created: float
+    disabled: bool = False
+    #: None: the server's default holds.
+    mail_quota: int | None = None
+    files_quota: int | None = None
+    #: Changes whenever the verifier does; open sessions compare it.
+    verifier_version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    id: int
+    account_id: int
+    name: str
+    uidvalidity: int
+    uidnext: int
+    #: The account's counter when something in this mailbox last changed.
+    modseq: int
+    #: "\\Sent" and the like, or "".
+    special_use: str = ""
+    subscribed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BodyRef:
+    """A stored body. Kept once, whoever holds it; CRLF line ends."""
+
+    id: int
+    size: int
+    #: In a file of its own and not in the database.
+    large: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message in a mailbox. What a client reads is `prefix` + the body."""
+
+    mailbox_id: int
+    uid: int
+    modseq: int
+    #: The Email of JMAP and EMAILID of IMAP: kept when copied or moved within the account.
+    email_id: int
+    thread_id: int
+    body: BodyRef
+    #: Trace headers of this recipient's copy (Return-Path, Delivered-To, Received), CRLF ended.
+    prefix: bytes
+    #: IMAP's INTERNALDATE.
+    received: float
+    flags: frozenset[str] = frozenset()
+
+    @property
+    def size(self) -> int:
+        return len(self.prefix) + self.body.size
+
+
+@dataclass(frozen=True, slots=True)
+class StagedBody:
+    """A body on its way in. Small ones are in memory, large ones in a file that is fsynced and not
+    yet named
+    by any row."""
+
+    size: int
+    sha256: bytes
+    data: bytes | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """One copy for one mailbox. The mailbox is made when it is missing."""
+
+    account_id: int
+    mailbox: str = "INBOX"
+    flags: frozenset[str] = frozenset()
+    prefix: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardPath:
+    """A recipient elsewhere, with what RFC 3461 asks to carry."""
+
+    address: str
+    #: "rfc822;user@example.test", xtext decoded, or "".
+    orcpt: str = ""
+    #: Subset of {"NEVER", "SUCCESS", "FAILURE", "DELAY"}; empty when the sender did not say.
+    notify: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What is to leave the house. `reverse_path` "" is the null sender."""
+
+    reverse_path: str
+    recipients: tuple[ForwardPath, ...]
+    prefix: bytes = b""
+    #: The account that submitted it, if one did.
+    account_id: int | None = None
+    #: RFC 3461 RET ("FULL", "HDRS" or "") and ENVID.
+    ret: str = ""
+    envid: str = ""
+    eightbit: bool = False
+    smtputf8: bool = False
+    #: Context id of the connection or message that it came by, for the log.
+    context: str = ""
+
+
+class RecipientState(enum.Enum):
+    WAITING = "waiting"
+    HELD = "held"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRecipient:
+    id: int
+    address: str
+    domain: str
+    state: RecipientState
+    #: Number of the next attempt, from 1; the fence: an outcome for an older number is refused.
+    attempt: int
+    next_attempt: float
+    orcpt: str = ""
+    notify: frozenset[str] = frozenset()
+    delay_warned: bool = False
+    #: The last reply or error in words, one line.
+    last_error: str = ""
+    #: Who works on it now, or "".
+    lease_owner: str = ""
+    lease_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueMessage:
+    id: int
+    transfer: Transfer
+    #: Id 0 once nothing is left to send: the body is let go.
+    body: BodyRef
+    accepted: float
+    recipients: tuple[QueueRecipient, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.transfer.prefix) + self.body.size
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try, kept for the operator to read."""
+
+    recipient_id: int
+    number: int
+    started: float
+    ended: float
+    #: Host and address talked to, or "".
+    remote: str
+    outcome: str
+    #: The dialogue, "C: ..." and "S: ..." lines; no message body, no password.
+    dialogue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the feed tells after a commit. A hint: whoever hears it reads what is newer than the
+    modseq it knows."""
+
+    #: "mail", "queue" or "account".
+    kind: str
+    account_id: int = 0
+    mailbox_id: int = 0
+    modseq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What an Accept unit made."""
+
+    #: (account_id, mailbox_id, uid) for each Filing, in order.
+    filed: tuple[tuple[int, int, int], ...]
+    #: The queue's message id, or None when nothing leaves.
+    queued: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxChanges:
+    """Everything of a mailbox newer than a modseq."""
+
+    mailbox: Mailbox
+    messages: tuple[Message, ...]
+    #: UIDs expunged since.
+    vanished: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MaildropListing:
+    """What a mailbox holds, as POP3 asks: twelve octets a message, in UID order."""
+
+    mailbox: Mailbox
+    #: Nothing has changed since what the asker knows: the rest is empty.
+    unchanged: bool
+    uids: Sequence[int]
+    #: Octets, prefix and body.
+    sizes: Sequence[int]
+    #: UID -> the UIDL that was set for it; the others have none of their own.
+    uidls: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A message as it is read: `prefix`, then the body."""
+
+    prefix: bytes
+    body: BodyRef
+    #: None for a large body.
+    data: bytes | None
+    #: No line of the body starts with a dot; None when that is not known.
+    dot_free: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFilter:
+    """Which queue messages a listing wants; empty fields match all."""
+
+    ids: tuple[int, ...] = ()
+    sender: str = ""
+    recipient: str = ""
+    domain: str = ""
+    states: frozenset[RecipientState] = field(
+        default_factory=lambda: frozenset({RecipientState.WAITING, RecipientState.HELD})
+    )
+
+
+#: Mailboxes of a new account: name -> special use (RFC 6154).
+NEW_ACCOUNT_MAILBOXES: Mapping[str, str] = {
+    "INBOX": "",
+    "Drafts": "\\Drafts",
+    "Sent": "\\Sent",
+    "Junk": "\\Junk",
+    "Trash": "\\Trash",
+    "Archive": "\\Archive",
+}

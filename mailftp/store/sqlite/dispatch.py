@@ -1,0 +1,48 @@
+"""Which function does each unit and each query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mailftp.store import queries, units
+from mailftp.store.sqlite import accepting, accounts, mailboxes, maildrops, queue, reading, sweeping
+from mailftp.store.sqlite.reading import View
+from mailftp.store.sqlite.transaction import Transaction
+
+UNITS: dict[type, Callable[[Transaction, Any], Any]] = {
+    units.AddAccount: accounts.add_account,
+    units.RemoveAccount: accounts.remove_account,
+    units.SetVerifier: accounts.set_verifier,
+    units.SetAccount: accounts.set_account,
+    units.Accept: accepting.accept,
+    units.CreateMailbox: mailboxes.create_mailbox,
+    units.StoreFlags: mailboxes.store_flags,
+    units.Expunge: mailboxes.expunge,
+    units.SetUidls: maildrops.set_uidls,
+    units.NoteRetrieved: maildrops.note_retrieved,
+    units.ExpireRetrieved: maildrops.expire_retrieved,
+    units.VoidLeases: queue.void_leases,
+    units.LeaseDue: queue.lease_due,
+    units.RenewLeases: queue.renew_leases,
+    units.RecordOutcomes: queue.record_outcomes,
+    units.ActOnQueue: queue.act_on_queue,
+    sweeping.Sweep: sweeping.sweep,
+    sweeping.KeepIndex: sweeping.keep_index,
+}
+
+QUERIES: dict[type, Callable[[View, Any], Any]] = {
+    queries.Accounts: reading.accounts,
+    queries.AccountWithVerifier: reading.account_with_verifier,
+    queries.Mailboxes: reading.mailboxes,
+    queries.MailboxSince: reading.mailbox_since,
+    queries.ListMaildrop: maildrops.list_maildrop,
+    queries.Copies: maildrops.copies,
+    queries.Bodies: reading.bodies,
+    queries.OpenBody: reading.open_body,
+    queries.Indexes: reading.indexes,
+    queries.MailUsage: reading.mail_usage,
+    queries.QueueList: reading.queue_list,
+    queries.QueueAttempts: reading.queue_attempts,
+    queries.NextDue: reading.next_due,
+}

@@ -1,0 +1,235 @@
+"""Everything that can be written, as values. A unit is committed whole or not at all.
+
+A unit is data and not a closure, so that it can be sent to the process that writes; an engine has one
+function for each class. Within a group commit each unit is a SAVEPOINT: one that fails never fails
+its neighbours.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from mailftp.store.records import (
+    Accepted,
+    Account,
+    Attempt,
+    Filing,
+    Mailbox,
+    QueueMessage,
+    RecipientState,
+    StagedBody,
+    Transfer,
+    Verifier,
+)
+
+R = TypeVar("R")
+
+
+class Unit(Generic[R]):
+    """Something to commit; R is what the commit answers."""
+
+    __slots__ = ()
+
+
+# Accounts.
+
+
+@dataclass(frozen=True, slots=True)
+class AddAccount(Unit[Account]):
+    """Raises AccountExists. Makes the mailboxes of NEW_ACCOUNT_MAILBOXES."""
+
+    address: str
+    verifier: Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveAccount(Unit[Account]):
+    """Raises NoSuchAccount. Mail goes with it; a later account of that name inherits nothing,
+    UIDVALIDITY included."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetVerifier(Unit[Account]):
+    """Raises NoSuchAccount."""
+
+    address: str
+    verifier: Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class SetAccount(Unit[Account]):
+    """Sets the fields named in `changes` ("disabled", "mail_quota", "files_quota"). Raises
+    NoSuchAccount."""
+
+    address: str
+    changes: tuple[tuple[str, bool | int | None], ...]
+
+
+# Mail.
+
+
+@dataclass(frozen=True, slots=True)
+class Accept(Unit[Accepted]):
+    """Take responsibility for a message: the mailbox rows and the queue rows of one 250, in one
+    transaction.
+
+    Raises OverQuota (naming the accounts) when a filing does not fit; then nothing of it is kept.
+    """
+
+    body: StagedBody
+    received: float
+    filings: tuple[Filing, ...] = ()
+    transfer: Transfer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateMailbox(Unit[Mailbox]):
+    """Raises MailboxExists."""
+
+    account_id: int
+    name: str
+    special_use: str = ""
+
+
+class FlagChange(enum.Enum):
+    REPLACE = "replace"
+    ADD = "add"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFlags(Unit[int]):
+    """Answers the new modseq of the messages that changed, 0 when none did. UIDs that are gone are
+    passed over."""
+
+    mailbox_id: int
+    uids: tuple[int, ...]
+    change: FlagChange
+    flags: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Expunge(Unit[tuple[int, ...]]):
+    """Remove messages, leaving tombstones; answers the UIDs that were still there."""
+
+    mailbox_id: int
+    uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetUidls(Unit[tuple[int, ...]]):
+    """Give messages the UIDLs that they had on another server, so that clients do not fetch them again;
+    answers the UIDs that were there.
+
+    A UIDL is 1 to 70 octets from 0x21 to 0x7E (RFC 1939 section 7). Raises StoreFault, with none set, for any
+    other, for one that another message of the mailbox has, and for the form that the store gives itself,
+    "<UIDVALIDITY>.<number>".
+    """
+
+    mailbox_id: int
+    uidls: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRetrieved(Unit[int]):
+    """These were fetched now by a client that keeps them here; the first time counts. Answers how many are
+    new."""
+
+    mailbox_id: int
+    uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireRetrieved(Unit[int]):
+    """Expunge at most `limit` messages that were first fetched `seconds` ago or earlier, the oldest first;
+    answers how many."""
+
+    seconds: float
+    limit: int
+
+
+# The queue.
+
+
+@dataclass(frozen=True, slots=True)
+class VoidLeases(Unit[int]):
+    """At start: leases of earlier boots of this owner end now. `owner` is "<node>/<boot id>";
+    answers how many."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseDue(Unit[tuple[QueueMessage, ...]]):
+    """Take waiting recipients whose time has come, by the database's clock, oldest first.
+
+    Each message comes with only the recipients leased; their `attempt` is the number of the
+    attempt that now begins.
+    `busy` names destinations (domains) that can take no more now.
+    """
+
+    owner: str
+    seconds: float
+    limit: int
+    busy: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RenewLeases(Unit[int]):
+    """While DATA is being sent. Answers how many of them are still ours."""
+
+    owner: str
+    recipient_ids: tuple[int, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attempt came to for one recipient. WAITING with `next_attempt` is "try again then"."""
+
+    recipient_id: int
+    attempt: Attempt
+    state: RecipientState
+    next_attempt: float = 0.0
+    error: str = ""
+    delay_warned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOutcomes(Unit[tuple[int, ...]]):
+    """End leases with what came of them; `reports` (bounces, warnings) are accepted in the same
+    transaction, so that
+    none is lost or sent twice. Answers the recipient ids taken; an outcome whose lease or attempt
+    number is no longer ours is
+    refused, and if any is refused no report is accepted.
+
+    A report is filed even where its account is over quota, and left out where that account is gone."""
+
+    owner: str
+    outcomes: tuple[Outcome, ...]
+    reports: tuple[Accept, ...] = ()
+
+
+class QueueAction(enum.Enum):
+    RETRY = "retry"
+    HOLD = "hold"
+    RELEASE = "release"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class ActOnQueue(Unit[int]):
+    """What the operator does to messages (all their unfinished recipients); answers the number of
+    recipients changed.
+
+    A recipient that is leased at the moment: HOLD and DROP take effect when the attempt ends, unless
+    it ended for good. RETRY makes waiting recipients due now and leaves held ones; RELEASE makes held
+    ones due now. No ids: none.
+    """
+
+    action: QueueAction
+    message_ids: tuple[int, ...] = field(default=())

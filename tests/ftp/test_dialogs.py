@@ -1,0 +1,29 @@
+"""Every dialogue of the folder beside this file, whole and cut at every octet, over TCP and TLS."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests import dialogs
+from tests.ftp.memory import MemoryCase
+
+FOLDER = Path(__file__).parent / "dialogs"
+ENCRYPTED = Path(__file__).parent / "dialogs_tls"
+
+
+class Dialogs(MemoryCase):
+    def play(self, folder: Path, piece: int | None, **ftp: object) -> None:
+        for dialog in dialogs.load(folder):
+            shutil.rmtree(self.top / "files", ignore_errors=True)
+            self.start(**ftp)
+            dialogs.play(dialog, self.client.exchange, self.client.is_closed, piece)
+
+    def test_whole(self) -> None:
+        """Each write arrives in one piece."""
+        self.play(FOLDER, None)
+
+    def test_cut_at_every_octet(self) -> None:
+        """Nothing depends on where the network cuts."""
+        self.play(FOLDER, 1)
+        self.play(FOLDER, 3)

@@ -1,0 +1,29 @@
+"""The plain engine keeps the contract."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import TestCase
+
+from mailftp.store.memory import MemoryStore
+from mailftp.store.records import Filing
+from mailftp.store.units import Accept
+from tests.store.conformance import START, Conformance
+from tests.store.messages import message, staged
+
+
+class MemoryConformance(Conformance, TestCase):
+    async def open_store(self, mail_quota=None):
+        store = MemoryStore(self.clock.seconds, mail_quota)
+        await store.start()
+        return store
+
+    async def sweep(self):
+        """It sweeps at each commit."""
+        await self.accept(message("sweep"), Filing(self.bob.id, "Trash"))
+
+    async def test_answers_at_once(self):
+        """A unit is committed and its Deferred has fired when commit returns."""
+        body = await staged(self.store, message())
+        answer = self.store.commit(Accept(body, START, (Filing(self.bob.id),)))
+        self.assertTrue(answer.called)
+        self.successResultOf(answer)

@@ -1,0 +1,28 @@
+"""The SQLite engine keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from mailftp.store.sqlite import SQLiteStore
+from mailftp.store.sqlite.engine import GRACE, HISTORY
+from mailftp.store.sqlite.sweeping import Sweep
+from tests.store.conformance import Conformance
+
+
+class SQLiteConformance(Conformance, TestCase):
+    async def open_store(self, mail_quota=None):
+        folder = Path(self.mktemp())
+        folder.mkdir(parents=True)
+        store = SQLiteStore(folder / "mail.sqlite", folder / "blobs", reactor, self.clock, mail_quota)
+        self.addCleanup(store.stop)
+        await store.start()
+        return store
+
+    async def sweep(self):
+        for _ in range(20):
+            if not await self.store.commit(Sweep(GRACE, HISTORY, self.store._blobs, 0)):
+                break

@@ -1,0 +1,126 @@
+"""The .tac files that are shipped, each run by twistd as it stands."""
+
+from __future__ import annotations
+
+import ftplib
+import io
+import poplib
+import signal
+import smtplib
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.ports import free_port
+from tests.serving import ROOT, Serving, mailftp, settings_text
+
+MESSAGE = b"Subject: hello\r\n\r\n.dot\r\nbye\r\n"
+
+
+class Tac(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir(parents=True)
+        self.config = self.folder / "mailftp.toml"
+
+    def serve(self, name: str, **more: str) -> Serving:
+        serving = Serving("-y", str(ROOT / "tac" / name), folder=self.folder, **more)
+        self.addCleanup(lambda: serving.stop(signal.SIGKILL) if serving.process.poll() is None else None)
+        return serving
+
+    def configure(self) -> dict[str, int]:
+        """Settings with one account, and the ports that they name."""
+        ports = {service: free_port() for service in ("smtp", "pop3", "ftp")}
+        listen = "".join(f'{name} = ["tcp:{port}:interface=127.0.0.1"]\n' for name, port in ports.items())
+        self.config.write_text(settings_text(services=(), more=listen))
+        added = mailftp(
+            "account", "add", "bob", "--config", str(self.config), "--password-file", "-", given="secret\n"
+        )
+        self.assertEqual(added.returncode, 0, added.stderr)
+        return ports
+
+    def ftp(self, port: int, name: str) -> Any:
+        client = ftplib.FTP(timeout=30)
+        client.connect("127.0.0.1", port)
+        client.login(name, "secret")
+        self.addCleanup(client.close)
+        return client
+
+    def test_all(self) -> None:
+        """Every service of the settings runs."""
+        ports = self.configure()
+        serving = self.serve("all.tac", MAILFTP_CONFIG=str(self.config))
+        serving.wait_for("server started")
+        smtplib.SMTP("127.0.0.1", ports["smtp"], timeout=30).quit()
+        pop3 = poplib.POP3("127.0.0.1", ports["pop3"], timeout=30)
+        pop3.user("bob")
+        pop3.pass_("secret")
+        self.assertEqual(pop3.stat(), (0, 0))
+        pop3.quit()
+        self.ftp(ports["ftp"], "bob").quit()
+        self.assertEqual(serving.stop(), -signal.SIGTERM)
+
+    def test_ftp_alone(self) -> None:
+        """FTP runs, and nothing else of the settings."""
+        ports = self.configure()
+        self.serve("ftp.tac").wait_for("server started")
+        client = self.ftp(ports["ftp"], "bob")
+        client.storbinary("STOR letter", io.BytesIO(b"hello"))
+        self.assertEqual(client.nlst(), ["letter"])
+        home = self.folder / "data" / "files" / "example.test" / "bob"
+        self.assertEqual((home / "letter").read_bytes(), b"hello")
+        for other in ("smtp", "pop3"):
+            with self.assertRaises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", ports[other]), 30)
+
+    def test_embedded(self) -> None:
+        """FTP below another application's portal, with Twisted's realm and users; no store is made."""
+        port = free_port()
+        endpoint = f"tcp:{port}:interface=127.0.0.1"
+        homes = self.folder / "homes"
+        serving = self.serve("embedded.tac", EMBEDDED_FTP=endpoint, EMBEDDED_HOMES=str(homes))
+        serving.wait_for("still here")
+        client = self.ftp(port, "alice")
+        client.storbinary("STOR letter", io.BytesIO(b"hello"))
+        self.assertEqual((homes / "alice" / "letter").read_bytes(), b"hello")
+        got = io.BytesIO()
+        client.retrbinary("RETR letter", got.write)
+        self.assertEqual(got.getvalue(), b"hello")
+        client.quit()
+        self.assertEqual([path.name for path in homes.iterdir()], ["alice"])
+        with self.assertRaises(ftplib.error_perm):
+            self.ftp(port, "bob")
+
+    def test_maildirs(self) -> None:
+        """A message goes into a maildir by SMTP and out of it by POP3; who is not there is refused; Twisted's
+        own checker says who may log in."""
+        smtp, pop3 = free_port(), free_port()
+        serving = self.serve(
+            "maildirs.tac",
+            MAILDIRS=str(self.folder / "maildirs"),
+            MAILDIRS_SMTP=f"tcp:{smtp}:interface=127.0.0.1",
+            MAILDIRS_POP3=f"tcp:{pop3}:interface=127.0.0.1",
+        )
+        serving.wait_for(f"{pop3}")
+        with smtplib.SMTP("127.0.0.1", smtp, timeout=30) as client:
+            client.sendmail("a@b.test", ["Alice@example.test"], MESSAGE)
+            with self.assertRaises(smtplib.SMTPRecipientsRefused):
+                client.sendmail("a@b.test", ["bob@example.test"], MESSAGE)
+            with self.assertRaises(smtplib.SMTPRecipientsRefused):
+                client.sendmail("a@b.test", ["alice@elsewhere.test"], MESSAGE)
+        reader = poplib.POP3("127.0.0.1", pop3, timeout=30)
+        self.addCleanup(reader.close)
+        reader.user("alice")
+        with self.assertRaises(poplib.error_proto):
+            reader.pass_("wrong")
+        reader.user("alice")
+        reader.pass_("secret")
+        lines = reader.retr(1)[1]
+        self.assertEqual(lines[0], b"Return-Path: <a@b.test>")
+        self.assertIn(b"by mx.example.test with ESMTP", b" ".join(lines))
+        self.assertTrue((b"\r\n".join(lines) + b"\r\n").endswith(MESSAGE))
+        reader.dele(1)
+        reader.quit()
+        self.assertEqual(list((self.folder / "maildirs" / "alice" / "new").iterdir()), [])
