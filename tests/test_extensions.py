@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import smtplib
+import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,7 +16,10 @@ TEXT = "Subject: hello\r\n\r\nHello.\r\n"
 
 class ExtensionTests(SynchronousTestCase):
     def house(self, name: str, more: str = "") -> House:
-        house = House(Path(self.mktemp()).absolute() / name, f"{name}.test", more)
+        # A Unix socket's name has at most 107 octets, and a checkout can lie deep.
+        folder = Path(tempfile.mkdtemp(prefix="mailftp-"))
+        self.addCleanup(shutil.rmtree, folder)
+        house = House(folder / name, f"{name}.test", more)
         self.addCleanup(house.stop)
         return house
 

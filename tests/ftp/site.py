@@ -151,7 +151,7 @@ class SiteCase(TestCase):
         )
         return code, out, err
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 10.0) -> Deferred[None]:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 60.0) -> Deferred[None]:
         """Fires when a condition that other processes bring about holds."""
         return Deferred.fromCoroutine(self._wait_for(condition, seconds))
 
