@@ -49,8 +49,10 @@ def parse_values(text: bytes) -> list[Value]:
     return stack[0]
 
 
-def fetch(messages: Sequence[bytes]) -> list[dict[bytes, Value]]:
-    """ENVELOPE, BODY and BODYSTRUCTURE of each message, as Dovecot has them."""
+def fetch(
+    messages: Sequence[bytes], items: bytes = b"ENVELOPE BODY BODYSTRUCTURE"
+) -> list[dict[bytes, Value]]:
+    """These items of each message, as Dovecot has them."""
     with tempfile.TemporaryDirectory(prefix="dovecot-") as name:
         folder = Path(name)
         home = folder / "home"
@@ -67,7 +69,7 @@ def fetch(messages: Sequence[bytes]) -> list[dict[bytes, Value]]:
             "ssl=no\nmail_fsync=never\n"
         )
         script = [b"a APPEND INBOX {%d+}\r\n%b\r\n" % (len(m), m) for m in messages]
-        script.append(b"s SELECT INBOX\r\nf FETCH 1:* (ENVELOPE BODY BODYSTRUCTURE)\r\nz LOGOUT\r\n")
+        script.append(b"s SELECT INBOX\r\nf FETCH 1:* (%b)\r\nz LOGOUT\r\n" % items)
         environment = {"USER": "oracle", "HOME": str(home), "PATH": "/usr/bin:/bin"}
         return _responses(_converse([str(IMAP), "-c", str(config)], environment, script), len(messages))
 
@@ -99,9 +101,20 @@ def _responses(output: bytes, count: int) -> list[dict[bytes, Value]]:
     while found := opening.search(output, at):
         end = _end_of_list(output, found.end() - 1)
         values = parse_values(output[found.end() - 1 : end])[0]
-        out[int(found[1])] = dict(zip(values[::2], values[1::2], strict=True))
+        out[int(found[1])] = _items(values)
         at = end
     return [out[number] for number in range(1, count + 1)]
+
+
+def _items(values: list[Value]) -> dict[bytes, Value]:
+    """Name and value of each item; a list of header names is a part of the item's name."""
+    out = {}
+    given = iter(values)
+    for name in given:
+        if b"[" in name and b"]" not in name:
+            name = b"%b (%b)%b" % (name, b" ".join(next(given)), next(given))
+        out[name] = next(given)
+    return out
 
 
 def _end_of_list(text: bytes, at: int) -> int:
