@@ -1,9 +1,10 @@
-"""Real clients over a real loopback port: poplib, Twisted's own, curl, fetchmail, mpop."""
+"""Real clients over a real loopback port: poplib, Twisted's own, curl, fetchmail, getmail, mpop, mutt."""
 
 from __future__ import annotations
 
 import os
 import poplib
+import shlex
 import shutil
 import ssl
 
@@ -243,6 +244,45 @@ class MailProgramTests(ProgramTestCase):
                 self.delivered(f"{home}/got"), [b"Subject: one", b"Subject: two", b"Subject: three"]
             )
         self.assertEqual(len(self.uids()), 3)
+
+
+class MuttTests(ProgramTestCase):
+    """mutt wants a terminal, which `script` gives it."""
+
+    async def mutt(self, home: str, port: int, keys: str, *arguments: str) -> None:
+        if shutil.which("mutt") is None:
+            raise SkipTest("needs the package mutt")
+        self.configure(
+            home,
+            f'set pop_host="pop://bob:hungry@127.0.0.1:{port}"\n'
+            # Otherwise it insists on TLS, and on a certificate that it can check.
+            "set ssl_force_tls=no ssl_starttls=no\n"
+            f'set folder="{home}" spoolfile="{home}/got" mbox_type=mbox\n'
+            "set delete=yes quit=yes move=no pop_delete=no confirmappend=no confirmcreate=no\n"
+            f'push "{keys}"\n',
+        )
+        open(f"{home}/got", "a").close()
+        # A question that nobody answers ends with this test and not with the machine.
+        bounded = ("timeout", "--foreground", "50", "env", "TERM=xterm")
+        command = shlex.join((*bounded, "mutt", "-n", "-F", f"{home}/rc", *arguments))
+        await self.run_program("script", "-qec", command, "/dev/null", home=home)
+
+    async def test_fetch(self) -> None:
+        """<fetch-mail> takes everything into the spool file and leaves it here."""
+        home = self.home()
+        await self.mutt(home, self.listen(), "<fetch-mail><quit>")
+        self.assertEqual(self.delivered(f"{home}/got"), [b"Subject: one", b"Subject: two", b"Subject: three"])
+        self.assertEqual(len(self.uids()), 3)
+
+    async def test_folder(self) -> None:
+        """The maildrop opened as a folder: its headers are listed, a message is saved, another deleted."""
+        home = self.home()
+        port = self.listen()
+        keys = "<first-entry><copy-message>=copy<enter><next-entry><delete-message><quit>"
+        await self.mutt(home, port, keys, "-f", f"pop://bob:hungry@127.0.0.1:{port}/")
+        with open(f"{home}/copy", "rb") as file:
+            self.assertIn(b"Subject: one\n", file.read())
+        self.assertEqual(self.uids(), [1, 3])
 
 
 class CurlTests(ProgramTestCase):
