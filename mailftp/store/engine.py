@@ -44,6 +44,10 @@ class MailboxExists(StoreFault):
     pass
 
 
+class NoSuchMailbox(StoreFault):
+    """Or it is another account's: who asks is not told which."""
+
+
 class MissingBody(StoreFault):
     pass
 

@@ -216,6 +216,18 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Copied:
+    """Where messages are now, as COPYUID tells it (RFC 9051 section 7.1); both rows of UIDs ascend and are
+    empty when none of the messages was there."""
+
+    #: The target's.
+    mailbox_id: int
+    uidvalidity: int
+    sources: tuple[int, ...] = ()
+    targets: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MailboxChanges:
     """Everything of a mailbox newer than a modseq."""
 

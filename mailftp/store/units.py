@@ -15,6 +15,7 @@ from mailftp.store.records import (
     Accepted,
     Account,
     Attempt,
+    Copied,
     Filing,
     Mailbox,
     QueueMessage,
@@ -118,6 +119,35 @@ class Expunge(Unit[tuple[int, ...]]):
 
     mailbox_id: int
     uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyMessages(Unit[Copied]):
+    """Put messages of one mailbox of an account into another of the same account, by name, or into the same
+    one again: all or none (RFC 9051 section 6.4.7). UIDs that are gone are passed over.
+
+    Flags, INTERNALDATE and the email and thread ids are kept; all copies have one modseq. Raises
+    NoSuchMailbox for either mailbox, and OverQuota, since each place in a mailbox counts.
+    """
+
+    account_id: int
+    mailbox_id: int
+    uids: tuple[int, ...]
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoveMessages(Unit[Copied]):
+    """CopyMessages, and the sources expunged in the same transaction (RFC 9051 section 6.4.8).
+
+    Nobody sees a message in both mailboxes or in neither. The quota does not hold it up, so a full account
+    can be tidied. Raises NoSuchMailbox for either mailbox.
+    """
+
+    account_id: int
+    mailbox_id: int
+    uids: tuple[int, ...]
+    target: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from mailftp.store.memory import MemoryStore
 from mailftp.store.records import Filing
 from mailftp.store.units import Accept
 from tests.store.conformance import START, Conformance
+from tests.store.copying import Copying
 from tests.store.messages import message, staged
 
 
-class MemoryConformance(Conformance, TestCase):
+class MemoryConformance(Copying, Conformance, TestCase):
     async def open_store(self, mail_quota=None):
         store = MemoryStore(self.clock.seconds, mail_quota)
         await store.start()

@@ -11,9 +11,10 @@ from mailftp.store.sqlite import SQLiteStore
 from mailftp.store.sqlite.engine import GRACE, HISTORY
 from mailftp.store.sqlite.sweeping import Sweep
 from tests.store.conformance import Conformance
+from tests.store.copying import Copying
 
 
-class SQLiteConformance(Conformance, TestCase):
+class SQLiteConformance(Copying, Conformance, TestCase):
     async def open_store(self, mail_quota=None):
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)

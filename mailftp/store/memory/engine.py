@@ -13,7 +13,7 @@ from mailftp.message.index import MessageIndex, index_message
 from mailftp.store import queries, units
 from mailftp.store.engine import Store, StoreFault
 from mailftp.store.feed import Feed, Hear, merge
-from mailftp.store.memory import mail, maildrops, queue, reading
+from mailftp.store.memory import copying, mail, maildrops, queue, reading
 from mailftp.store.memory.state import State
 from mailftp.store.records import StagedBody
 
@@ -28,6 +28,8 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.CreateMailbox: mail.create_mailbox,
     units.StoreFlags: mail.store_flags,
     units.Expunge: mail.expunge,
+    units.CopyMessages: copying.copy_messages,
+    units.MoveMessages: copying.move_messages,
     units.SetUidls: maildrops.set_uidls,
     units.NoteRetrieved: maildrops.note_retrieved,
     units.ExpireRetrieved: maildrops.expire_retrieved,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mailftp.store import queries, units
-from mailftp.store.sqlite import accepting, accounts, mailboxes, maildrops, queue, reading, sweeping
+from mailftp.store.sqlite import accepting, accounts, copying, mailboxes, maildrops, queue, reading, sweeping
 from mailftp.store.sqlite.reading import View
 from mailftp.store.sqlite.transaction import Transaction
 
@@ -19,6 +19,8 @@ UNITS: dict[type, Callable[[Transaction, Any], Any]] = {
     units.CreateMailbox: mailboxes.create_mailbox,
     units.StoreFlags: mailboxes.store_flags,
     units.Expunge: mailboxes.expunge,
+    units.CopyMessages: copying.copy_messages,
+    units.MoveMessages: copying.move_messages,
     units.SetUidls: maildrops.set_uidls,
     units.NoteRetrieved: maildrops.note_retrieved,
     units.ExpireRetrieved: maildrops.expire_retrieved,

@@ -1,0 +1,77 @@
+"""Messages put into another mailbox of their account: COPY and MOVE."""
+
+from __future__ import annotations
+
+import json
+
+from mailftp.store.engine import NoSuchMailbox, OverQuota
+from mailftp.store.names import mailbox_name
+from mailftp.store.records import Copied
+from mailftp.store.sqlite.mailboxes import expunge, touch
+from mailftp.store.sqlite.transaction import Transaction
+from mailftp.store.units import CopyMessages, Expunge, MoveMessages
+
+
+def copy_messages(tx: Transaction, unit: CopyMessages) -> Copied:
+    """Raises NoSuchMailbox, OverQuota."""
+    return _copy(tx, unit, hold_to_quota=True)
+
+
+def move_messages(tx: Transaction, unit: MoveMessages) -> Copied:
+    """Raises NoSuchMailbox."""
+    copied = _copy(tx, unit, hold_to_quota=False)
+    # After the copy, so that the emails are never in no mailbox and are kept.
+    expunge(tx, Expunge(unit.mailbox_id, copied.sources))
+    return copied
+
+
+def _copy(tx: Transaction, unit: CopyMessages | MoveMessages, hold_to_quota: bool) -> Copied:
+    target_id, uidvalidity, uidnext = _mailboxes(tx, unit)
+    rows = tx.all(
+        "SELECT uid, email_id, flags, size FROM mailbox_messages"
+        " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid",
+        (unit.mailbox_id, json.dumps(unit.uids)),
+    )
+    if not rows:
+        return Copied(target_id, uidvalidity)
+    _charge(tx, unit.account_id, sum(size for *_, size in rows), len(rows), hold_to_quota)
+    modseq = touch(tx, unit.account_id, target_id)
+    tx.run("UPDATE mailboxes SET uidnext = uidnext + ? WHERE id = ?", (len(rows), target_id))
+    tx.each(
+        "INSERT INTO mailbox_messages (mailbox_id, uid, modseq, email_id, flags, saved, size)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (target_id, uid, modseq, email_id, flags, tx.now, size)
+            for uid, (_, email_id, flags, size) in enumerate(rows, uidnext)
+        ],
+    )
+    targets = tuple(range(uidnext, uidnext + len(rows)))
+    return Copied(target_id, uidvalidity, tuple(uid for uid, *_ in rows), targets)
+
+
+def _mailboxes(tx: Transaction, unit: CopyMessages | MoveMessages) -> tuple[int, int, int]:
+    """The target's id, UIDVALIDITY and UIDNEXT, when both mailboxes are the account's."""
+    name = mailbox_name(unit.target)
+    if not tx.one(
+        "SELECT 1 FROM mailboxes WHERE id = ? AND account_id = ?", (unit.mailbox_id, unit.account_id)
+    ):
+        raise NoSuchMailbox("the mailbox is gone")
+    row = tx.one(
+        "SELECT id, uidvalidity, uidnext FROM mailboxes WHERE account_id = ? AND name = ?",
+        (unit.account_id, name),
+    )
+    if row is None:
+        raise NoSuchMailbox(f"there is no mailbox {name}")
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+def _charge(tx: Transaction, account_id: int, octets: int, messages: int, hold_to_quota: bool) -> None:
+    row = tx.one(
+        "UPDATE accounts SET octets = octets + ?, messages = messages + ? WHERE id = ?"
+        " RETURNING octets, mail_quota",
+        (octets, messages, account_id),
+    )
+    assert row is not None  # Its mailboxes were there.
+    quota = tx.mail_quota if row[1] is None else row[1]
+    if hold_to_quota and quota is not None and row[0] > quota:
+        raise OverQuota((account_id,))
