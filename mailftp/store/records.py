@@ -216,6 +216,17 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
+class Flagged:
+    """What a StoreFlags came to."""
+
+    #: The new modseq of the messages that changed; 0 when none did.
+    modseq: int = 0
+    #: UIDs left as they are because something had changed there, ascending: what MODIFIED tells
+    #: (RFC 7162 section 3.1.3).
+    refused: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Copied:
     """Where messages are now, as COPYUID tells it (RFC 9051 section 7.1); both rows of UIDs ascend and are
     empty when none of the messages was there."""

@@ -17,6 +17,7 @@ from mailftp.store.records import (
     Attempt,
     Copied,
     Filing,
+    Flagged,
     Mailbox,
     QueueMessage,
     RecipientState,
@@ -103,14 +104,18 @@ class FlagChange(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFlags(Unit[int]):
-    """Answers the new modseq of the messages that changed, 0 when none did. UIDs that are gone are
-    passed over."""
+class StoreFlags(Unit[Flagged]):
+    """UIDs that are gone are passed over.
+
+    With `unchanged_since`, messages whose modseq is above it are left as they are and named in the answer
+    (RFC 7162 section 3.1.3): the others are changed.
+    """
 
     mailbox_id: int
     uids: tuple[int, ...]
     change: FlagChange
     flags: frozenset[str]
+    unchanged_since: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

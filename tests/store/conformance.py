@@ -39,6 +39,7 @@ from mailftp.store.records import (
     NEW_ACCOUNT_MAILBOXES,
     BodyRef,
     Filing,
+    Flagged,
     ForwardPath,
     QueueFilter,
     RecipientState,
@@ -316,8 +317,9 @@ class Conformance:
         mailbox_id = (await self.mailbox(self.alice)).mailbox.id
 
         async def change(kind, *flags, uids=(1, 2, 99)):
-            modseq = await self.store.commit(StoreFlags(mailbox_id, uids, kind, frozenset(flags)))
-            return modseq, [(m.flags, m.modseq) for m in (await self.mailbox(self.alice)).messages]
+            stored = await self.store.commit(StoreFlags(mailbox_id, uids, kind, frozenset(flags)))
+            self.assertEqual(stored.refused, ())
+            return stored.modseq, [(m.flags, m.modseq) for m in (await self.mailbox(self.alice)).messages]
 
         modseq, now = await change(FlagChange.ADD, "\\Seen", "$Forwarded", uids=(1,))
         self.assertEqual(now[0], ({"\\Seen", "$Forwarded"}, modseq))
@@ -332,10 +334,33 @@ class Conformance:
         self.assertEqual(now[1], ({"\\Deleted"}, last))
         self.assertEqual((await self.mailbox(self.alice)).mailbox.modseq, last)
 
+    async def test_flags_unchanged_since(self):
+        """Messages that changed after the modseq given are refused and keep their flags; the others change,
+        each UID is named once, and what is gone is passed over."""
+        for text in ("one", "two", "three"):
+            await self.accept(message(text), *inbox(self.alice))
+        before = (await self.mailbox(self.alice)).mailbox
+        seen, work = frozenset({"\\Seen"}), frozenset({"work"})
+        touched = await self.store.commit(StoreFlags(before.id, (2,), FlagChange.ADD, seen))
+
+        async def work_since(modseq, uids=(3, 2, 99, 2, 1)):
+            return await self.store.commit(StoreFlags(before.id, uids, FlagChange.ADD, work, modseq))
+
+        self.assertEqual(await work_since(0), Flagged(0, (1, 2, 3)))
+        stored = await work_since(before.modseq)
+        self.assertEqual(stored.refused, (2,))
+        self.assertGreater(stored.modseq, touched.modseq)
+        now = (await self.mailbox(self.alice)).messages
+        self.assertEqual([m.flags for m in now], [work, seen, work])
+        self.assertEqual([m.modseq for m in now], [stored.modseq, touched.modseq, stored.modseq])
+        # What would change nothing is refused all the same: the asker has not seen how it is.
+        self.assertEqual(await work_since(touched.modseq, (1,)), Flagged(0, (1,)))
+        self.assertEqual((await work_since(touched.modseq, (2,))).refused, ())
+
     async def test_units_for_a_mailbox_that_is_gone(self):
         """Flags and expunges of a mailbox that is not there change nothing, as for UIDs that are gone."""
         unit = StoreFlags(999, (1,), FlagChange.ADD, frozenset({"\\Seen"}))
-        self.assertEqual(await self.store.commit(unit), 0)
+        self.assertEqual(await self.store.commit(unit), Flagged())
         self.assertEqual(await self.store.commit(Expunge(999, (1,))), ())
 
     async def test_expunge(self):

@@ -15,6 +15,7 @@ from mailftp.store.records import (
     Account,
     Change,
     Filing,
+    Flagged,
     Mailbox,
     Message,
     Transfer,
@@ -193,22 +194,27 @@ def create_mailbox(state: State, unit: CreateMailbox) -> Mailbox:
     return state.add_box(holder, name, unit.special_use).mailbox
 
 
-def store_flags(state: State, unit: StoreFlags) -> int:
+def store_flags(state: State, unit: StoreFlags) -> Flagged:
     box = state.boxes.get(unit.mailbox_id)
     if box is None:
-        return 0
+        return Flagged()
+    limit = unit.unchanged_since
     new: dict[int, frozenset[str]] = {}
-    for uid in unit.uids:
+    refused = []
+    for uid in sorted(set(unit.uids)):
         if (message := box.messages.get(uid)) is not None:
+            if limit is not None and message.modseq > limit:
+                refused.append(uid)
+                continue
             after = flag_sets.changed(message.flags, unit.change, unit.flags)
             if after is not message.flags:
                 new[uid] = after
     if not new:
-        return 0
+        return Flagged(0, tuple(refused))
     modseq = state.touch(box, state.holders[box.mailbox.account_id])
     for uid, after in new.items():
         box.messages[uid] = replace(box.messages[uid], flags=after, modseq=modseq)
-    return modseq
+    return Flagged(modseq, tuple(refused))
 
 
 def expunge(state: State, unit: Expunge) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from mailftp.store import flags as flag_sets
 from mailftp.store.engine import MailboxExists, NoSuchAccount
 from mailftp.store.names import mailbox_name
-from mailftp.store.records import Change, Mailbox
+from mailftp.store.records import Change, Flagged, Mailbox
 from mailftp.store.sqlite.transaction import Row, Transaction
 from mailftp.store.units import CreateMailbox, Expunge, StoreFlags
 
@@ -57,28 +57,34 @@ def create_mailbox(tx: Transaction, unit: CreateMailbox) -> Mailbox:
     return make_mailbox(tx, unit.account_id, mailbox_name(unit.name), unit.special_use)
 
 
-def store_flags(tx: Transaction, unit: StoreFlags) -> int:
+def store_flags(tx: Transaction, unit: StoreFlags) -> Flagged:
     owner = tx.one("SELECT account_id FROM mailboxes WHERE id = ?", (unit.mailbox_id,))
     if owner is None:
-        return 0
+        return Flagged()
+    limit = unit.unchanged_since
     new: list[tuple[str, int]] = []
-    for uid, text in tx.all(
-        "SELECT uid, flags FROM mailbox_messages"
+    refused: list[int] = []
+    for uid, text, at in tx.all(
+        "SELECT uid, flags, modseq FROM mailbox_messages"
         " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?))",
         (unit.mailbox_id, json.dumps(unit.uids)),
     ):
+        if limit is not None and at > limit:
+            refused.append(uid)
+            continue
         before = flag_sets.from_text(text)
         after = flag_sets.changed(before, unit.change, unit.flags)
         if after is not before:
             new.append((flag_sets.to_text(after), uid))
+    refused.sort()
     if not new:
-        return 0
+        return Flagged(0, tuple(refused))
     modseq = touch(tx, owner[0], unit.mailbox_id)
     tx.each(
         "UPDATE mailbox_messages SET flags = ?, modseq = ? WHERE mailbox_id = ? AND uid = ?",
         [(text, modseq, unit.mailbox_id, uid) for text, uid in new],
     )
-    return modseq
+    return Flagged(modseq, tuple(refused))
 
 
 def touch(tx: Transaction, account_id: int, mailbox_id: int) -> int:
