@@ -1,0 +1,162 @@
+"""What a mailbox holds, once for all sessions of this process that have it selected.
+
+Arrays, not an object for each message: 100,000 messages take about 3 MB, however many sessions look at them.
+Each session has a `SelectedView` (mailftp.imap.selected) on it. No I/O: whoever hears of a change reads what
+is newer than `modseq` and gives it to `apply`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from itertools import compress
+from typing import Protocol
+
+from mailftp.store.records import Mailbox, MailboxChanges, Message
+
+#: Expunges at once from which the arrays are made anew: each one alone moves what lies behind it.
+_MANY = 8
+#: Flag sets that no message has any more and that may lie about before the table is made anew.
+_SPARE_SETS = 1024
+
+
+class View(Protocol):
+    """A session's view, told in this order what one `apply` changed."""
+
+    def note_changed(self, uid: int) -> None:
+        """Flags of a message that was there."""
+
+    def note_expunged(self, uids: list[int]) -> None:
+        """In UID order; they are in the arrays no longer."""
+
+
+class MailboxState:
+    """The arrays are parallel and in UID order. Nobody but `apply` writes them; nobody keeps one, or an index
+    into one, over an await."""
+
+    __slots__ = (
+        "_numbers",
+        "_views",
+        "flag_numbers",
+        "flag_sets",
+        "mailbox",
+        "modseq",
+        "modseqs",
+        "received",
+        "sizes",
+        "uidnext",
+        "uids",
+    )
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.mailbox = mailbox
+        #: All up to this one is in the arrays; 0: nothing was read yet.
+        self.modseq = 0
+        self.uidnext = 1
+        self.uids = array("I")
+        self.modseqs = array("Q")
+        #: Octets, as a client reads the message.
+        self.sizes = array("Q")
+        #: INTERNALDATE, seconds since the epoch.
+        self.received = array("d")
+        #: Index into `flag_sets`: a mailbox has a handful of different ones.
+        self.flag_numbers = array("I")
+        self.flag_sets: list[frozenset[str]] = []
+        self._numbers: dict[frozenset[str], int] = {}
+        self._views: dict[View, None] = {}
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+    @property
+    def watched(self) -> bool:
+        """Whether a session has a view of it; one without may be forgotten and read again."""
+        return bool(self._views)
+
+    def add_view(self, view: View) -> None:
+        self._views[view] = None
+
+    def remove_view(self, view: View) -> None:
+        """Idempotent."""
+        self._views.pop(view, None)
+
+    def index(self, uid: int) -> int | None:
+        """Where in the arrays a message is; None when it is not there (any more)."""
+        at = bisect_left(self.uids, uid)
+        return at if at < len(self.uids) and self.uids[at] == uid else None
+
+    def flags(self, at: int) -> frozenset[str]:
+        return self.flag_sets[self.flag_numbers[at]]
+
+    def apply(self, changes: MailboxChanges) -> None:
+        """Take in everything newer than a modseq that is not above `modseq`.
+
+        Reads may overlap and come in any order: UIDs are never given twice and a message's modseq only grows,
+        so what is known already, and what is gone already, is recognised and passed over.
+        """
+        if changes.mailbox.id != self.mailbox.id:
+            raise ValueError("changes of another mailbox")
+        known, changed = self.uidnext, []
+        for message in changes.messages:
+            if message.uid >= known:
+                self._append(message)
+            elif self._change(message):
+                changed.append(message.uid)
+        self.uidnext = max(known, changes.mailbox.uidnext)
+        gone = self._remove(changes.vanished)
+        if changes.mailbox.modseq >= self.modseq:
+            self.modseq, self.mailbox = changes.mailbox.modseq, changes.mailbox
+        if len(self.flag_sets) > len(self.uids) + _SPARE_SETS:
+            self._renumber()
+        for view in tuple(self._views):
+            for uid in changed:
+                view.note_changed(uid)
+            if gone:
+                view.note_expunged(gone)
+
+    def _append(self, message: Message) -> None:
+        self.uids.append(message.uid)
+        self.modseqs.append(message.modseq)
+        self.sizes.append(message.size)
+        self.received.append(message.received)
+        self.flag_numbers.append(self._number(message.flags))
+
+    def _change(self, message: Message) -> bool:
+        at = self.index(message.uid)
+        if at is None or self.modseqs[at] >= message.modseq:
+            return False
+        self.modseqs[at] = message.modseq
+        self.flag_numbers[at] = self._number(message.flags)
+        return True
+
+    def _number(self, flags: frozenset[str]) -> int:
+        number = self._numbers.get(flags)
+        if number is None:
+            number = self._numbers[flags] = len(self.flag_sets)
+            self.flag_sets.append(flags)
+        return number
+
+    def _renumber(self) -> None:
+        """A client that gives every message a new keyword all day must not fill the memory."""
+        used = [self.flag_sets[number] for number in self.flag_numbers]
+        self.flag_sets, self._numbers = [], {}
+        self.flag_numbers = array("I", map(self._number, used))
+
+    def _remove(self, vanished: Iterable[int]) -> list[int]:
+        """Answers those that were there, in UID order."""
+        gone = sorted({uid for uid in vanished if self.index(uid) is not None})
+        if len(gone) < _MANY:
+            for uid in gone:
+                at = bisect_left(self.uids, uid)
+                for column in (self.uids, self.modseqs, self.sizes, self.received, self.flag_numbers):
+                    del column[at]
+            return gone
+        dead = set(gone)
+        stays = bytes(uid not in dead for uid in self.uids)
+        self.uids = array("I", compress(self.uids, stays))
+        self.modseqs = array("Q", compress(self.modseqs, stays))
+        self.sizes = array("Q", compress(self.sizes, stays))
+        self.received = array("d", compress(self.received, stays))
+        self.flag_numbers = array("I", compress(self.flag_numbers, stays))
+        return gone

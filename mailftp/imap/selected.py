@@ -1,0 +1,151 @@
+"""A session's view of its selected mailbox: which sequence number is which message, and what the client has
+yet to be told (RFC 9051 sections 2.3.1.2, 5.2 and 7.5.1; RFC 3501 is the same here).
+
+A sequence number changes only by what the client was told. A view keeps no numbers: they follow from the
+shared UIDs up to the last one told (`_horizon`) and from the messages that are gone and not yet told to be.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mailftp.imap.mailbox_state import MailboxState
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What to tell the client, in this order. UIDs stand beside sequence numbers for VANISHED, RFC 7162
+    section 3.2.10."""
+
+    #: Messages as EXPUNGE names them, the highest first, so that none of them moves another; then their UIDs,
+    #: lowest first.
+    expunged: tuple[int, ...] = ()
+    vanished: tuple[int, ...] = ()
+    #: For EXISTS; None when no message came.
+    exists: int | None = None
+    #: UIDs of messages whose flags changed, lowest first. Those that came with this very news are not in it.
+    changed: tuple[int, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.expunged or self.exists is not None or self.changed)
+
+
+class SelectedView:
+    """Sees all that `state` holds when it is made. `close` it when the mailbox is left."""
+
+    __slots__ = ("_changed", "_gone", "_horizon", "state")
+
+    def __init__(self, state: MailboxState) -> None:
+        self.state = state
+        #: The last UID that the client knows to exist; what is above comes with the next EXISTS.
+        self._horizon = state.uidnext - 1
+        #: Expunged and not told; in UID order. They keep their numbers.
+        self._gone: list[int] = []
+        self._changed: set[int] = set()
+        state.add_view(self)
+
+    def close(self) -> None:
+        """Idempotent."""
+        self.state.remove_view(self)
+
+    # What the mailbox's state tells.
+
+    def note_changed(self, uid: int) -> None:
+        if uid <= self._horizon:
+            self._changed.add(uid)
+
+    def note_expunged(self, uids: list[int]) -> None:
+        for uid in uids:
+            if uid <= self._horizon:
+                insort(self._gone, uid)
+                self._changed.discard(uid)
+
+    # Numbers.
+
+    @property
+    def exists(self) -> int:
+        """Messages as the client counts them; the highest sequence number."""
+        return self._known + len(self._gone)
+
+    @property
+    def _known(self) -> int:
+        """How many of the shared UIDs the client knows of."""
+        uids = self.state.uids
+        if not uids or uids[-1] <= self._horizon:
+            return len(uids)
+        return bisect_right(uids, self._horizon)
+
+    def uid_of(self, number: int) -> int:
+        """Also of a message that is gone, as long as the client was not told. Raises LookupError."""
+        if not 0 < number <= self.exists:
+            raise LookupError(f"there is no message {number}")
+        uids, gone = self.state.uids, self._gone
+        low, high = 0, len(gone)
+        # How many of those gone have a lower number: before the i-th are i gone and the living of lower UID.
+        while low < high:
+            middle = (low + high) // 2
+            if bisect_left(uids, gone[middle]) + middle + 1 < number:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(gone) and bisect_left(uids, gone[low]) + low + 1 == number:
+            return gone[low]
+        return uids[number - 1 - low]
+
+    def number_of(self, uid: int) -> int | None:
+        """None for a message that the client was not told of, or was told to be gone."""
+        if uid > self._horizon:
+            return None
+        if self.state.index(uid) is None and not self.is_gone(uid):
+            return None
+        return bisect_left(self.state.uids, uid) + bisect_left(self._gone, uid) + 1
+
+    def is_gone(self, uid: int) -> bool:
+        """Expunged, and not told: the client may still ask for it."""
+        at = bisect_left(self._gone, uid)
+        return at < len(self._gone) and self._gone[at] == uid
+
+    def uids(self) -> array[int]:
+        """UIDs by sequence number, less one. To be read at once, never written: it may be the state's own."""
+        shared = self.state.uids
+        known = self._known
+        if not self._gone:
+            return shared if known == len(shared) else shared[:known]
+        # Two sorted runs, which is what this sort is best at.
+        return array("I", sorted([*shared[:known], *self._gone]))
+
+    # News.
+
+    def forget(self, uids: Iterable[int], modseq: int) -> None:
+        """The client knows these flags: it set them itself, with `modseq`. What somebody else changed since
+        is still told."""
+        state = self.state
+        for uid in uids:
+            at = state.index(uid)
+            if at is not None and state.modseqs[at] <= modseq:
+                self._changed.discard(uid)
+
+    def take_news(self, *, expunges: bool) -> News:
+        """What the client has to be told; it counts as told.
+
+        `expunges` is False where RFC 9051 section 7.5.1 forbids EXPUNGE: no command is under way, or one of
+        FETCH, STORE and SEARCH that go by sequence number. Those gone keep their numbers until it is True.
+        """
+        expunged: tuple[int, ...] = ()
+        vanished: tuple[int, ...] = ()
+        if expunges and self._gone:
+            uids = self.state.uids
+            expunged = tuple(
+                bisect_left(uids, uid) + at + 1 for at, uid in reversed(tuple(enumerate(self._gone)))
+            )
+            vanished = tuple(self._gone)
+            self._gone = []
+        changed = tuple(sorted(self._changed))
+        self._changed = set()
+        before = self.exists
+        self._horizon = self.state.uidnext - 1
+        exists = self.exists
+        return News(expunged, vanished, exists if exists != before else None, changed)
