@@ -48,6 +48,14 @@ class NoSuchMailbox(StoreFault):
     """Or it is another account's: who asks is not told which."""
 
 
+class MailboxRefused(StoreFault):
+    """What can be done to no mailbox of this name: IMAP says NO [CANNOT]."""
+
+
+class LimitReached(StoreFault):
+    """IMAP says NO [LIMIT]."""
+
+
 class MissingBody(StoreFault):
     pass
 

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
-from mailftp.store.engine import StoreFault
+from mailftp.store.engine import LimitReached, MailboxExists, MailboxRefused, NoSuchMailbox, StoreFault
 
 #: RFC 1939 section 7.
 _UIDL = re.compile(rb"[!-~]{1,70}\Z")
+
+#: Between the levels of a mailbox's name.
+SEPARATOR = "/"
+
+#: What a client can make the store keep for one account: mailboxes, subscribed names, characters of a name.
+#: Each LIST reads all of the former two.
+MAILBOXES_LIMIT = 10_000
+SUBSCRIPTIONS_LIMIT = 20_000
+NAME_LIMIT = 1_000
 
 #: What SetAccount may set.
 ACCOUNT_FIELDS = frozenset({"disabled", "mail_quota", "files_quota"})
@@ -16,6 +26,47 @@ ACCOUNT_FIELDS = frozenset({"disabled", "mail_quota", "files_quota"})
 def mailbox_name(name: str) -> str:
     """INBOX has no case (RFC 9051 section 5.1); every other name is taken as it is."""
     return "INBOX" if name.upper() == "INBOX" else name
+
+
+def check_name(name: str) -> None:
+    """Of a mailbox or subscription that a client makes. Raises LimitReached."""
+    if len(name) > NAME_LIMIT:
+        raise LimitReached(f"a mailbox name has at most {NAME_LIMIT} characters")
+
+
+def check_mailboxes(there: int) -> None:
+    """Before one is made. Raises LimitReached."""
+    if there >= MAILBOXES_LIMIT:
+        raise LimitReached(f"there are {there} mailboxes already: delete some first")
+
+
+def check_subscriptions(there: int) -> None:
+    """Before one is made. Raises LimitReached."""
+    if there >= SUBSCRIPTIONS_LIMIT:
+        raise LimitReached(f"there are {there} subscriptions already: remove some first")
+
+
+def renamed(names: Collection[str], old: str, new: str) -> dict[str, str]:
+    """Old name -> new name of the mailbox `old`, which is not INBOX, and all beneath it; `names` are the
+    account's.
+
+    Renamed in this order none comes upon the name that another still has: only when the new name is above the
+    old one can one get the name that another had, which is the shorter of the two.
+
+    Raises NoSuchMailbox, MailboxExists, MailboxRefused, LimitReached.
+    """
+    beneath = old + SEPARATOR
+    moved = sorted((name for name in names if name == old or name.startswith(beneath)), key=len)
+    if not moved:
+        raise NoSuchMailbox(f"there is no mailbox {old}")
+    if new.startswith(beneath):
+        raise MailboxRefused(f"{old} cannot become {new}, which is beneath it")
+    result = {name: new + name[len(old) :] for name in moved}
+    taken = {new, *result.values()} & (set(names) - set(moved))
+    if taken or new == old:
+        raise MailboxExists(f"there is a mailbox {min(taken, default=new)} already")
+    check_name(max(result.values(), key=len))
+    return result
 
 
 def check_uidl(uidl: bytes, uidvalidity: int) -> str:

@@ -42,6 +42,13 @@ class Mailboxes(Query[tuple[Mailbox, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
+class Subscriptions(Query[tuple[str, ...]]):
+    """Names subscribed to, sorted; those whose mailbox is gone, too (RFC 9051 section 6.3.7)."""
+
+    account_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class MailboxSince(Query[MailboxChanges | None]):
     """A mailbox by id or by (account, name), with its messages and tombstones newer than `modseq`,
     in UID order.

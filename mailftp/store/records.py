@@ -201,6 +201,7 @@ class Change:
     #: "mail", "queue" or "account".
     kind: str
     account_id: int = 0
+    #: 0 when a subscription changed whose mailbox is gone.
     mailbox_id: int = 0
     modseq: int = 0
 

@@ -90,11 +90,53 @@ class Accept(Unit[Accepted]):
 
 @dataclass(frozen=True, slots=True)
 class CreateMailbox(Unit[Mailbox]):
-    """Raises MailboxExists."""
+    """Raises MailboxExists, LimitReached. Where `subscribe` is not set, a subscription of that name from
+    before stays."""
 
     account_id: int
     name: str
     special_use: str = ""
+    subscribe: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMailbox(Unit[Mailbox]):
+    """Remove a mailbox with its messages; what is beneath it stays, and so does a subscription (RFC 9051
+    sections 6.3.5 and 6.3.7).
+
+    Answers it as it was. Raises NoSuchMailbox, and MailboxRefused for INBOX.
+    """
+
+    account_id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenameMailbox(Unit[tuple[Mailbox, ...]]):
+    """Rename a mailbox and all that is beneath it: all or none (RFC 9051 section 6.3.6). Answers what was
+    renamed, by name, as it is now; ids, UIDVALIDITY, UIDs and uses stay.
+
+    A name that is none but has mailboxes beneath it can be renamed too. The messages of INBOX are moved to a
+    new mailbox, which alone is answered; INBOX stays and so does what is beneath it. Where the old name is
+    subscribed the new one becomes so; the old one is left for the client to remove.
+
+    Raises NoSuchMailbox; MailboxExists, also for a name beneath the new one; MailboxRefused for a new name
+    beneath the old; LimitReached.
+    """
+
+    account_id: int
+    name: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetSubscription(Unit[bool]):
+    """Answers whether that changed anything. The name need not be a mailbox's (RFC 9051 section 6.3.7).
+    Raises NoSuchAccount, LimitReached."""
+
+    account_id: int
+    name: str
+    subscribed: bool
 
 
 class FlagChange(enum.Enum):

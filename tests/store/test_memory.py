@@ -9,10 +9,11 @@ from mailftp.store.records import Filing
 from mailftp.store.units import Accept
 from tests.store.conformance import START, Conformance
 from tests.store.copying import Copying
+from tests.store.hierarchy import Hierarchy
 from tests.store.messages import message, staged
 
 
-class MemoryConformance(Copying, Conformance, TestCase):
+class MemoryConformance(Copying, Hierarchy, Conformance, TestCase):
     async def open_store(self, mail_quota=None):
         store = MemoryStore(self.clock.seconds, mail_quota)
         await store.start()

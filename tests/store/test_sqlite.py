@@ -12,9 +12,10 @@ from mailftp.store.sqlite.engine import GRACE, HISTORY
 from mailftp.store.sqlite.sweeping import Sweep
 from tests.store.conformance import Conformance
 from tests.store.copying import Copying
+from tests.store.hierarchy import Hierarchy
 
 
-class SQLiteConformance(Copying, Conformance, TestCase):
+class SQLiteConformance(Copying, Hierarchy, Conformance, TestCase):
     async def open_store(self, mail_quota=None):
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)

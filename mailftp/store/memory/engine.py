@@ -13,7 +13,7 @@ from mailftp.message.index import MessageIndex, index_message
 from mailftp.store import queries, units
 from mailftp.store.engine import Store, StoreFault
 from mailftp.store.feed import Feed, Hear, merge
-from mailftp.store.memory import copying, mail, maildrops, queue, reading
+from mailftp.store.memory import copying, hierarchy, mail, maildrops, queue, reading
 from mailftp.store.memory.state import State
 from mailftp.store.records import StagedBody
 
@@ -26,6 +26,9 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.SetAccount: mail.set_account,
     units.Accept: mail.accept,
     units.CreateMailbox: mail.create_mailbox,
+    units.DeleteMailbox: hierarchy.delete_mailbox,
+    units.RenameMailbox: hierarchy.rename_mailbox,
+    units.SetSubscription: hierarchy.set_subscription,
     units.StoreFlags: mail.store_flags,
     units.Expunge: mail.expunge,
     units.CopyMessages: copying.copy_messages,
@@ -44,6 +47,7 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.Accounts: reading.accounts,
     queries.AccountWithVerifier: reading.account_with_verifier,
     queries.Mailboxes: reading.mailboxes,
+    queries.Subscriptions: reading.subscriptions,
     queries.MailboxSince: reading.mailbox_since,
     queries.ListMaildrop: maildrops.list_maildrop,
     queries.Copies: maildrops.copies,

@@ -8,7 +8,14 @@ from dataclasses import replace
 from mailftp.store import flags as flag_sets
 from mailftp.store.engine import AccountExists, MailboxExists, OverQuota, StoreFault
 from mailftp.store.memory.state import Body, Box, Holder, Queued, Recipient, State
-from mailftp.store.names import ACCOUNT_FIELDS, domain_of, mailbox_name
+from mailftp.store.names import (
+    ACCOUNT_FIELDS,
+    check_mailboxes,
+    check_name,
+    check_subscriptions,
+    domain_of,
+    mailbox_name,
+)
 from mailftp.store.records import (
     NEW_ACCOUNT_MAILBOXES,
     Accepted,
@@ -50,7 +57,7 @@ def remove_account(state: State, unit: RemoveAccount) -> Account:
     account = holder.account
     for box in holder.boxes.values():
         for message in box.messages.values():
-            _leave(state, holder, message)
+            leave(state, holder, message)
         del state.boxes[box.mailbox.id]
     del state.holders[account.id], state.by_address[unit.address]
     state.changes.append(Change("account", account.id))
@@ -191,7 +198,15 @@ def create_mailbox(state: State, unit: CreateMailbox) -> Mailbox:
     name = mailbox_name(unit.name)
     if name in holder.boxes:
         raise MailboxExists(f"there is a mailbox {name} already")
-    return state.add_box(holder, name, unit.special_use).mailbox
+    check_name(name)
+    hold_to_limits(holder, name, unit.subscribe)
+    return state.add_box(holder, name, unit.special_use, unit.subscribe).mailbox
+
+
+def hold_to_limits(holder: Holder, name: str, subscribe: bool) -> None:
+    """Before a mailbox is made for a client. Raises LimitReached."""
+    check_mailboxes(len(holder.boxes))
+    check_subscriptions(len(holder.subscriptions | {name} if subscribe else holder.subscriptions) - 1)
 
 
 def store_flags(state: State, unit: StoreFlags) -> Flagged:
@@ -226,12 +241,12 @@ def expunge(state: State, unit: Expunge) -> tuple[int, ...]:
     modseq = state.touch(box, holder)
     for uid in there:
         message = box.messages.pop(uid)
-        _leave(state, holder, message)
+        leave(state, holder, message)
         box.tombstones.append((modseq, uid))
     return tuple(there)
 
 
-def _leave(state: State, holder: Holder, message: Message) -> None:
+def leave(state: State, holder: Holder, message: Message) -> None:
     """A message is gone from a mailbox; its email, thread and body may go with it."""
     holder.octets -= message.size
     holder.messages -= 1

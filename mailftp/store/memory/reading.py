@@ -21,6 +21,7 @@ from mailftp.store.queries import (
     OpenBody,
     QueueAttempts,
     QueueList,
+    Subscriptions,
 )
 from mailftp.store.records import (
     Account,
@@ -50,6 +51,11 @@ def account_with_verifier(state: State, query: AccountWithVerifier) -> tuple[Acc
 def mailboxes(state: State, query: Mailboxes) -> tuple[Mailbox, ...]:
     holder = state.holders.get(query.account_id)
     return tuple(holder.boxes[name].mailbox for name in sorted(holder.boxes)) if holder else ()
+
+
+def subscriptions(state: State, query: Subscriptions) -> tuple[str, ...]:
+    holder = state.holders.get(query.account_id)
+    return tuple(sorted(holder.subscriptions)) if holder else ()
 
 
 def mailbox_since(state: State, query: MailboxSince) -> MailboxChanges | None:

@@ -62,6 +62,7 @@ class Holder:
     octets: int = 0
     messages: int = 0
     boxes: dict[str, Box] = field(default_factory=dict)
+    subscriptions: set[str] = field(default_factory=set)
     thread_keys: dict[bytes, int] = field(default_factory=dict)
     #: Thread id -> its emails, each with the number of mailboxes that it is in.
     threads: dict[int, dict[int, int]] = field(default_factory=dict)
@@ -180,7 +181,9 @@ class State:
         self.changes.append(Change("mail", holder.account.id, box.mailbox.id, holder.modseq))
         return holder.modseq
 
-    def add_box(self, holder: Holder, name: str, special_use: str = "") -> Box:
+    def add_box(self, holder: Holder, name: str, special_use: str = "", subscribe: bool = True) -> Box:
+        if subscribe:
+            holder.subscriptions.add(name)
         mailbox = Mailbox(
             id=self.next_id("mailbox"),
             account_id=holder.account.id,
@@ -189,6 +192,7 @@ class State:
             uidnext=1,
             modseq=0,
             special_use=special_use,
+            subscribed=name in holder.subscriptions,
         )
         box = holder.boxes[name] = self.boxes[mailbox.id] = Box(mailbox)
         self.touch(box, holder)

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from mailftp.store import queries, units
-from mailftp.store.sqlite import accepting, accounts, copying, mailboxes, maildrops, queue, reading, sweeping
+from mailftp.store.sqlite import (
+    accepting,
+    accounts,
+    copying,
+    hierarchy,
+    mailboxes,
+    maildrops,
+    queue,
+    reading,
+    sweeping,
+)
 from mailftp.store.sqlite.reading import View
 from mailftp.store.sqlite.transaction import Transaction
 
@@ -17,6 +27,9 @@ UNITS: dict[type, Callable[[Transaction, Any], Any]] = {
     units.SetAccount: accounts.set_account,
     units.Accept: accepting.accept,
     units.CreateMailbox: mailboxes.create_mailbox,
+    units.DeleteMailbox: hierarchy.delete_mailbox,
+    units.RenameMailbox: hierarchy.rename_mailbox,
+    units.SetSubscription: hierarchy.set_subscription,
     units.StoreFlags: mailboxes.store_flags,
     units.Expunge: mailboxes.expunge,
     units.CopyMessages: copying.copy_messages,
@@ -37,6 +50,7 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.Accounts: reading.accounts,
     queries.AccountWithVerifier: reading.account_with_verifier,
     queries.Mailboxes: reading.mailboxes,
+    queries.Subscriptions: reading.subscriptions,
     queries.MailboxSince: reading.mailbox_since,
     queries.ListMaildrop: maildrops.list_maildrop,
     queries.Copies: maildrops.copies,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from mailftp.store import flags as flag_sets
 from mailftp.store.engine import MailboxExists, NoSuchAccount
-from mailftp.store.names import mailbox_name
+from mailftp.store.names import check_mailboxes, check_name, check_subscriptions, mailbox_name
 from mailftp.store.records import Change, Flagged, Mailbox
 from mailftp.store.sqlite.transaction import Row, Transaction
 from mailftp.store.units import CreateMailbox, Expunge, StoreFlags
@@ -32,7 +32,9 @@ def next_modseq(tx: Transaction, account_id: int) -> int:
     return int(row[0])
 
 
-def make_mailbox(tx: Transaction, account_id: int, name: str, special_use: str = "") -> Mailbox:
+def make_mailbox(
+    tx: Transaction, account_id: int, name: str, special_use: str = "", subscribe: bool = True
+) -> Mailbox:
     """`name` as of mailftp.store.names. Raises NoSuchAccount, MailboxExists."""
     modseq = next_modseq(tx, account_id)
     row = tx.one(
@@ -48,13 +50,33 @@ def make_mailbox(tx: Transaction, account_id: int, name: str, special_use: str =
     )
     if made is None:
         raise MailboxExists(f"there is a mailbox {name} already")
-    tx.run("INSERT OR IGNORE INTO subscriptions (account_id, name) VALUES (?, ?)", (account_id, name))
+    wanted = (account_id, name)
+    if subscribe:
+        tx.run("INSERT OR IGNORE INTO subscriptions (account_id, name) VALUES (?, ?)", wanted)
+    else:
+        subscribe = bool(tx.one("SELECT 1 FROM subscriptions WHERE account_id = ? AND name = ?", wanted))
     tx.changes.append(Change("mail", account_id, made[0], modseq))
-    return Mailbox(made[0], account_id, name, uidvalidity, 1, modseq, special_use)
+    return Mailbox(made[0], account_id, name, uidvalidity, 1, modseq, special_use, subscribe)
 
 
 def create_mailbox(tx: Transaction, unit: CreateMailbox) -> Mailbox:
-    return make_mailbox(tx, unit.account_id, mailbox_name(unit.name), unit.special_use)
+    name = mailbox_name(unit.name)
+    check_name(name)
+    made = make_mailbox(tx, unit.account_id, name, unit.special_use, unit.subscribe)
+    hold_to_limits(tx, unit.account_id)
+    return made
+
+
+def hold_to_limits(tx: Transaction, account_id: int) -> None:
+    """After a mailbox was made for a client. Raises LimitReached."""
+    row = tx.one(
+        "SELECT (SELECT count(*) FROM mailboxes WHERE account_id = ?1),"
+        " (SELECT count(*) FROM subscriptions WHERE account_id = ?1)",
+        (account_id,),
+    )
+    assert row is not None
+    check_mailboxes(row[0] - 1)
+    check_subscriptions(row[1] - 1)
 
 
 def store_flags(tx: Transaction, unit: StoreFlags) -> Flagged:

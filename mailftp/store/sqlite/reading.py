@@ -29,6 +29,7 @@ from mailftp.store.queries import (
     OpenBody,
     QueueAttempts,
     QueueList,
+    Subscriptions,
 )
 from mailftp.store.records import (
     Account,
@@ -86,6 +87,11 @@ def mailboxes(view: View, query: Mailboxes) -> tuple[Mailbox, ...]:
         (query.account_id,),
     )
     return tuple(map(mailbox_of, rows))
+
+
+def subscriptions(view: View, query: Subscriptions) -> tuple[str, ...]:
+    rows = view.all("SELECT name FROM subscriptions WHERE account_id = ? ORDER BY name", (query.account_id,))
+    return tuple(name for (name,) in rows)
 
 
 def mailbox_since(view: View, query: MailboxSince) -> MailboxChanges | None:

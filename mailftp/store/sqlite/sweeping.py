@@ -5,11 +5,13 @@ Units of the store's own, run by the writer like any other, a bounded piece at a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mailftp.store.records import Change
 from mailftp.store.sqlite.blobs import Blobs
-from mailftp.store.sqlite.mailboxes import drop_emails
+from mailftp.store.sqlite.mailboxes import drop_emails, next_modseq
 from mailftp.store.sqlite.transaction import Transaction
 from mailftp.store.units import Unit
 
@@ -62,13 +64,31 @@ def _remove_mail(tx: Transaction) -> int:
         " (SELECT mailbox_id, uid FROM mailbox_messages WHERE mailbox_id = ? LIMIT ?) RETURNING email_id",
         (row[0], PIECE),
     )
-    drop_emails(tx, [email_id for (email_id,) in gone])
+    _destroy(tx, row[0], [email_id for (email_id,) in gone])
     if len(gone) < PIECE:
         tx.run("DELETE FROM tombstones WHERE mailbox_id = ?", row)
         tx.run("DELETE FROM removed_mailboxes WHERE id = ?", row)
         # There may be another mailbox.
         return PIECE
     return len(gone)
+
+
+def _destroy(tx: Transaction, mailbox_id: int, left: list[int]) -> None:
+    """Where only the mailbox was removed and not the account, its emails are noted as destroyed."""
+    owner = tx.one(
+        "SELECT accounts.id FROM accounts JOIN emails ON account_id = accounts.id"
+        " WHERE emails.id = (SELECT max(value) FROM json_each(?))",
+        (json.dumps(left),),
+    )
+    destroyed = drop_emails(tx, left)
+    if owner is None or not destroyed:
+        return
+    modseq = next_modseq(tx, owner[0])
+    tx.each(
+        "INSERT INTO destroyed (account_id, modseq, kind, id) VALUES (?, ?, 'email', ?)",
+        [(owner[0], modseq, email_id) for email_id in destroyed],
+    )
+    tx.changes.append(Change("mail", owner[0], mailbox_id, modseq))
 
 
 def _drop_bodies(tx: Transaction, unit: Sweep) -> int:
