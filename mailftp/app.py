@@ -25,6 +25,7 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 from mailftp.delivery.service import DeliveryService
 from mailftp.dns.resolver import Resolver
 from mailftp.doors import Door
+from mailftp.intake.hooks import IMailHook
 from mailftp.intake.intake import Intake
 from mailftp.operation.admin import Refused, perform
 from mailftp.operation.control import ControlService
@@ -63,6 +64,7 @@ class Server(MultiService):
         *,
         checkers: Sequence[ICredentialsChecker] = (),
         portal: Portal | None = None,
+        hooks: Sequence[IMailHook] = (),
         notifier: SystemdNotifier | None = None,
         reread: Callable[[], Settings] | None = None,
     ) -> None:
@@ -81,7 +83,7 @@ class Server(MultiService):
             store = open_store(settings, reactor)
         except (ValueError, StoreFault) as fault:
             raise StartFault(str(fault))
-        self._base = Foundations(settings, reactor, store, checkers, portal)
+        self._base = Foundations(settings, reactor, store, checkers, portal, hooks)
         self._rooms: Rooms | None = None
         self._delivery: Outbound | None = None
         self._changing_outbound = DeferredLock()
@@ -460,6 +462,7 @@ def make_server(
     *,
     checkers: Sequence[ICredentialsChecker] = (),
     portal: Portal | None = None,
+    hooks: Sequence[IMailHook] = (),
     notifier: SystemdNotifier | None = None,
     reread: Callable[[], Settings] | None = None,
 ) -> Server:
@@ -467,6 +470,9 @@ def make_server(
 
     `checkers` take the place of the store's accounts, `portal` that of our realm as well: it is asked for the
     interfaces of `mailftp.accounts.avatars` and `mailftp.files.home`, or Twisted's IFTPShell and IMailbox.
-    `reread` gives the settings that `reload` takes. Raises StartFault.
+    `hooks` are asked at each stage of a mail. `reread` gives the settings that `reload` takes. Raises
+    StartFault.
     """
-    return Server(settings, reactor, checkers=checkers, portal=portal, notifier=notifier, reread=reread)
+    return Server(
+        settings, reactor, checkers=checkers, portal=portal, hooks=hooks, notifier=notifier, reread=reread
+    )

@@ -26,6 +26,7 @@ from mailftp.files.home import IHome
 from mailftp.files.homes import Homes
 from mailftp.files.threads import FileThreads
 from mailftp.ftp.server import FTPFactory
+from mailftp.intake.hooks import IMailHook
 from mailftp.intake.intake import Intake
 from mailftp.pop3.expiry import Expiry
 from mailftp.pop3.server import POP3Factory
@@ -56,7 +57,7 @@ class Foundations:
     """What outlives a reload.
 
     `reactor` provides what a Twisted reactor does; `checkers` take the place of the store's own (`--auth`),
-    `portal` that of the whole of ours.
+    `portal` that of the whole of ours; `hooks` are asked at each stage of a mail that comes by SMTP.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class Foundations:
         store: Store,
         checkers: Sequence[ICredentialsChecker] = (),
         portal: Portal | None = None,
+        hooks: Sequence[IMailHook] = (),
     ) -> None:
         self.reactor = reactor
         self.store = store
         self.checkers = tuple(checkers)
         self.portal = portal
+        self.hooks = tuple(hooks)
         self.sessions = Sessions(store)
         self.hashing = HashingThreads(reactor)
         self.files = FileThreads(reactor)
@@ -136,7 +139,7 @@ class Rooms:
         elif protocol == "pop3":
             made = POP3Factory(wiring, self.login, self.mechanisms, base.visits)
         else:
-            made = SMTPFactory(wiring, self.intake, self.login, self.mechanisms)
+            made = SMTPFactory(wiring, self.intake, self.login, self.mechanisms, base.hooks)
         self._factories.append(made)
         return made
 

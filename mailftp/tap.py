@@ -18,12 +18,14 @@ from twisted.cred import strcred
 from twisted.cred.credentials import IUsernamePassword
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver
+from twisted.plugin import getPlugins
 from twisted.python import usage
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
 from mailftp.app import Server, StartFault
+from mailftp.intake.hooks import IMailHook
 from mailftp.operation.admin import Refused
 from mailftp.operation.log_lines import LineObserver
 from mailftp.operation.systemd import SystemdNotifier
@@ -106,6 +108,7 @@ class TwistdServer(Server):
             settings,
             reactor,
             checkers=checkers,
+            hooks=tuple(getPlugins(IMailHook)),
             notifier=SystemdNotifier(os.environ, reactor),
             reread=lambda: read_settings(file),
         )

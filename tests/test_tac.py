@@ -16,6 +16,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.ports import free_port
 from tests.serving import ROOT, Serving, mailftp, settings_text
 
+_POLICY = """
+from mailftp.intake.hooks import MailHook
+from mailftp.intake.refused import Refused
+
+class Policy(MailHook):
+    def mail(self, envelope):
+        if envelope.sender is not None and envelope.sender.local == "rude":
+            raise Refused(550, "5.7.1", "Be kind")
+
+policy = Policy()
+"""
+
 MESSAGE = b"Subject: hello\r\n\r\n.dot\r\nbye\r\n"
 
 
@@ -61,6 +73,44 @@ class Tac(SynchronousTestCase):
         pop3.quit()
         self.ftp(ports["ftp"], "bob").quit()
         self.assertEqual(serving.stop(), -signal.SIGTERM)
+
+    def test_hooks(self) -> None:
+        """A hook takes the mail of one domain, refuses some of it, and leaves the rest to the server."""
+        ports = self.configure()
+        tickets = self.folder / "tickets"
+        serving = self.serve("hooks.tac", MAILFTP_CONFIG=str(self.config), TICKETS=str(tickets))
+        serving.wait_for("server started")
+        with smtplib.SMTP("127.0.0.1", ports["smtp"], timeout=30) as client:
+            client.sendmail("a@b.test", ["ticket-7@tickets.example.test"], MESSAGE)
+            large = MESSAGE + b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 2000
+            client.sendmail("a@b.test", ["ticket-8@tickets.example.test"], large)
+            client.sendmail("a@b.test", ["bob@example.test"], MESSAGE)
+            with self.assertRaises(smtplib.SMTPRecipientsRefused):
+                client.sendmail("a@b.test", ["complaint@tickets.example.test"], MESSAGE)
+        kept = sorted((file.read_bytes() for file in tickets.iterdir()), key=len)
+        self.assertEqual(kept, [MESSAGE, large])
+        pop3 = poplib.POP3("127.0.0.1", ports["pop3"], timeout=30)
+        pop3.user("bob")
+        pop3.pass_("secret")
+        self.assertEqual(pop3.stat()[0], 1)
+        pop3.quit()
+
+    def test_hook_of_a_plugin(self) -> None:
+        """`twistd mailftp` asks the hooks that Twisted's plugin system finds."""
+        ports = self.configure()
+        plugins = self.folder / "twisted" / "plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "policy.py").write_text(_POLICY)
+        serving = Serving(
+            "mailftp", "--config", str(self.config), folder=self.folder, PYTHONPATH=f"{self.folder}:{ROOT}"
+        )
+        self.addCleanup(lambda: serving.stop(signal.SIGKILL) if serving.process.poll() is None else None)
+        serving.wait_for("server started")
+        with smtplib.SMTP("127.0.0.1", ports["smtp"], timeout=30) as client:
+            with self.assertRaises(smtplib.SMTPSenderRefused) as caught:
+                client.sendmail("rude@b.test", ["bob@example.test"], MESSAGE)
+            self.assertEqual((caught.exception.smtp_code, caught.exception.smtp_error[:5]), (550, b"5.7.1"))
+            client.sendmail("a@b.test", ["bob@example.test"], MESSAGE)
 
     def test_ftp_alone(self) -> None:
         """FTP runs, and nothing else of the settings."""

@@ -44,6 +44,8 @@ class Recipient:
     notify: frozenset[str] = frozenset()
     #: Lives here; `account_id` alone may also be that of the mailbox that captures what is for elsewhere.
     resident: bool = False
+    #: A hook took it: it is neither filed nor queued.
+    application: bool = False
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ def transfer(envelope: Envelope, received: bytes) -> Transfer | None:
     paths = {
         str(r.address): ForwardPath(str(r.address), r.orcpt, r.notify)
         for r in envelope.recipients
-        if r.account_id is None
+        if r.account_id is None and not r.application
     }
     if not paths:
         return None

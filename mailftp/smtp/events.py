@@ -13,6 +13,11 @@ from mailftp.smtp.syntax import MailFrom, RcptTo, Reply
 
 
 @dataclass(frozen=True, slots=True)
+class HelloSaid:
+    """HELO, EHLO or LHLO was said, and the envelope before it is forgotten; waits."""
+
+
+@dataclass(frozen=True, slots=True)
 class MailBegun:
     """MAIL was said; waits."""
 
@@ -61,7 +66,7 @@ class AddressAsked:
 
 @dataclass(frozen=True, slots=True)
 class TransactionDropped:
-    """RSET, HELO, EHLO or STARTTLS: the envelope is forgotten."""
+    """RSET or STARTTLS: the envelope is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,8 @@ class Closed:
 
 
 Event = (
-    MailBegun
+    HelloSaid
+    | MailBegun
     | RecipientNamed
     | DataAsked
     | BodyReceived

@@ -7,7 +7,7 @@ this house from a server beside it (RFC 2033).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from mailftp.accounts.login import Login
 from mailftp.accounts.sasl import Channel, Mechanisms
+from mailftp.intake.hooks import TAKEN, IMailHook, Stages
 from mailftp.intake.intake import Envelope, Intake, Origin, Recipient, Refused
 from mailftp.smtp import events
 from mailftp.smtp.authentication import Authentication
@@ -26,7 +27,7 @@ from mailftp.smtp.rules import Terms
 from mailftp.smtp.session import OK, START, Session
 from mailftp.smtp.syntax import RcptTo, Reply
 from mailftp.store.engine import BodySink, StoreFull
-from mailftp.store.records import Accepted
+from mailftp.store.records import Accepted, StagedBody
 from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
 
 T = TypeVar("T")
@@ -39,6 +40,7 @@ _NAMED = 5
 
 _SUBMISSION = frozenset({"submission", "submissions"})
 _FAULT = Reply(451, "4.3.0", "Something went wrong here, try again later")
+_TURNED_AWAY = Reply(421, "4.3.0", "Something went wrong here, try again later")
 _FULL = Reply(452, "4.3.1", "There is no room for the message now")
 
 
@@ -69,8 +71,24 @@ class SMTPConnection(Connection):
         if not self.factory.terms.login_required:
             self.login_deadline = None
         self._offer()
-        self._session.greet()
-        self._advance()
+        if not self.factory.stages:
+            self._session.greet()
+            self._advance()
+            return
+        # Nothing is read while a hook thinks: what comes before the greeting stays in the network.
+        self._blocked = True
+        asked = self.factory.stages.ask("connect", self.peer)
+        asked.addCallbacks(lambda _: self._session.greet(), self._turn_away)
+        asked.addCallback(lambda _: self._unblock(None)).addErrback(self._faulted)
+
+    def _turn_away(self, failure: Failure) -> None:
+        if isinstance(failure.value, Refused):
+            reply = Reply(failure.value.code, failure.value.status, failure.value.text)
+            self._log_refusal(reply)
+        else:
+            reply = _TURNED_AWAY
+            self._log_fault(failure)
+        self._session.turn_away(reply)
 
     def received(self, data: bytes) -> None:
         self._session.receive(data)
@@ -163,22 +181,65 @@ class SMTPConnection(Connection):
                 names = self._authentication.names
         self._session.offer(names, starttls)
 
-    def _begin_mail(self, event: events.MailBegun) -> None:
+    def _ask(self, stage: str, what: tuple[object, ...], then: Callable[[object], None]) -> None:
+        """Ask the hooks; `then` goes on with what they answer."""
+        stages = self.factory.stages
+        if not stages:
+            then(None)
+            return
+        stages.ask(stage, *what).addCallbacks(then, self._stage_failed).addErrback(self._faulted)
+
+    def _stage_failed(self, failure: Failure) -> None:
+        if isinstance(failure.value, Refused):
+            self._say_no(failure.value)
+        else:
+            self._faulted(failure)
+
+    def _origin(self) -> Origin:
         submitter = self._authentication.submitter if self._authentication else None
-        session, mail = self._session, event.mail
-        origin = Origin(
+        session = self._session
+        return Origin(
             self.peer, session.helo, session.with_protocol, self.context, submitter, self.tls_description
         )
+
+    def _meet(self, event: events.HelloSaid) -> None:
+        self.read_much(False)
+        self._forget()
+        if self.factory.stages:
+            self._ask("ehlo", (self._origin(),), lambda _: self._answer(OK))
+        else:
+            self._answer(OK)
+
+    def _begin_mail(self, event: events.MailBegun) -> None:
+        origin, mail = self._origin(), event.mail
         try:
             self.factory.intake.sender(origin, mail.sender)
         except Refused as refused:
             self._say_no(refused, sender=mail.sender)
             return
-        self._envelope = Envelope(origin, mail.sender, smtputf8=mail.smtputf8, ret=mail.ret, envid=mail.envid)
-        self._answer(OK)
+        envelope = Envelope(origin, mail.sender, smtputf8=mail.smtputf8, ret=mail.ret, envid=mail.envid)
+        self._ask("mail", (envelope,), lambda _: self._open_envelope(envelope))
+
+    def _open_envelope(self, envelope: Envelope) -> None:
+        if not self._over:
+            self._envelope = envelope
+            self._answer(OK)
 
     def _name_recipient(self, event: events.RecipientNamed) -> None:
-        address = event.rcpt.recipient
+        rcpt = event.rcpt
+        self._ask(
+            "rcpt",
+            (self._current, rcpt.recipient),
+            lambda answer: self._find_recipient(rcpt, answer == TAKEN),
+        )
+
+    def _find_recipient(self, rcpt: RcptTo, taken: bool) -> None:
+        address = rcpt.recipient
+        if self._over:
+            return
+        if taken:
+            self._take_recipient(Recipient(address, None, application=True), rcpt)
+            return
         try:
             found = self.factory.intake.recipient(self._current.origin, address)
         except Refused as refused:
@@ -188,12 +249,12 @@ class SMTPConnection(Connection):
             found.addCallbacks(
                 self._take_recipient,
                 self._recipient_failed,
-                callbackArgs=(event.rcpt,),
+                callbackArgs=(rcpt,),
                 errbackArgs=(address,),
             )
             found.addErrback(self._faulted)
         else:
-            self._take_recipient(found, event.rcpt)
+            self._take_recipient(found, rcpt)
 
     def _take_recipient(self, recipient: Recipient, rcpt: RcptTo) -> None:
         if self._over:
@@ -287,6 +348,7 @@ class SMTPConnection(Connection):
         """Commit a message; its 250 is a promise (RFC 5321 section 6.1)."""
         try:
             body = await sink.finish()
+            await self._consent(envelope, body)
             accepted = await self.factory.intake.accept(envelope, body)
         except Refused as refused:
             sink.abort()
@@ -300,14 +362,20 @@ class SMTPConnection(Connection):
         except BaseException:
             sink.abort()
             raise
-        self._log_accepted(envelope, accepted, body.size)
+        self._note_accepted(envelope, accepted, body.size)
         return Reply(250, "2.0.0", f"OK, accepted as {envelope.id}")
 
     async def _accept_each(self, envelope: Envelope, sink: BodySink) -> list[Reply]:
         """RFC 2033 section 4.2: a recipient who cannot have it keeps it from nobody else."""
         try:
             body = await sink.finish()
+            await self._consent(envelope, body)
             outcome = await accept_each(self.factory.intake, envelope, body)
+        except Refused as refused:
+            sink.abort()
+            reply = Reply(refused.code, refused.status, refused.text)
+            self._log_refusal(reply, sender=envelope.sender)
+            return [reply] * len(envelope.recipients)
         except StoreFull:
             sink.abort()
             self._log_refusal(_FULL, sender=envelope.sender)
@@ -316,13 +384,17 @@ class SMTPConnection(Connection):
             sink.abort()
             raise
         for taken, accepted in outcome.accepted:
-            self._log_accepted(taken, accepted, body.size)
+            self._note_accepted(taken, accepted, body.size)
         if not outcome.accepted:
             sink.abort()
         for recipient, reply in zip(envelope.recipients, outcome.replies, strict=True):
             if reply.code >= 400:
                 self._log_refusal(reply, sender=envelope.sender, to=recipient.address)
         return outcome.replies
+
+    async def _consent(self, envelope: Envelope, body: StagedBody) -> None:
+        if self.factory.stages:
+            await self.factory.stages.ask("data", envelope, body)
 
     def _answer_each(self, replies: list[Reply]) -> None:
         if not self._over:
@@ -412,7 +484,8 @@ class SMTPConnection(Connection):
         shown = {name: "<>" if value is None else str(value) for name, value in fields.items()}
         self.journal.record("refused", reply=_shown(reply), peer=str(self.peer), **shown)
 
-    def _log_accepted(self, envelope: Envelope, accepted: Accepted, size: int) -> None:
+    def _note_accepted(self, envelope: Envelope, accepted: Accepted, size: int) -> None:
+        """Write it down, and tell the hooks."""
         named = ", ".join(str(recipient.address) for recipient in envelope.recipients[:_NAMED])
         self.journal.record(
             "accepted",
@@ -426,6 +499,8 @@ class SMTPConnection(Connection):
             peer=str(self.peer),
             tls=envelope.origin.tls,
         )
+        if self.factory.stages:
+            self.factory.stages.ask("delivered", envelope, accepted).addErrback(self._log_fault)
 
 
 def _shown(reply: Reply) -> str:
@@ -434,6 +509,7 @@ def _shown(reply: Reply) -> str:
 
 _METHODS: Mapping[type[Any], Callable[[SMTPConnection, Any], None]] = MappingProxyType(
     {
+        events.HelloSaid: SMTPConnection._meet,
         events.MailBegun: SMTPConnection._begin_mail,
         events.RecipientNamed: SMTPConnection._name_recipient,
         events.AddressAsked: SMTPConnection._tell_address,
@@ -461,8 +537,10 @@ class SMTPFactory(ConnectionFactory):
         intake: Intake,
         login: Login | None = None,
         mechanisms: Mechanisms | None = None,
+        hooks: Sequence[IMailHook] = (),
     ) -> None:
         super().__init__(wiring)
+        self.stages = Stages(hooks, wiring.clock)
         self.intake, self.login, self.mechanisms = intake, login, mechanisms
         submission = wiring.service in _SUBMISSION
         settings = wiring.settings

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from mailftp.smtp.events import (
     AddressAsked,
     Closed,
     Event,
+    HelloSaid,
     LoginBegun,
     LoginContinued,
     TLSAsked,
@@ -67,6 +69,10 @@ class Session(Transactions):
         """RFC 5321 section 4.3.1."""
         kind = "LMTP" if self.terms.lmtp else "ESMTP"
         self._say(Reply(220, "", f"{self.terms.hostname} {kind} mailftp"))
+
+    def turn_away(self, reply: Reply) -> None:
+        """In place of `greet` (RFC 5321 section 3.1); nothing is read after it."""
+        self._end(reply)
 
     def offer(self, mechanisms: tuple[str, ...], starttls: bool) -> None:
         """What AUTH and STARTTLS may do on this channel."""
@@ -151,8 +157,7 @@ class Session(Transactions):
         """RFC 5321 section 4.1.1.1."""
         self._check_greeting("HELO")
         self.helo, self.esmtp = parse_hello("HELO", argument), False
-        self._idled(Reply(250, "", f"{self.terms.hostname} Hello {self.helo}, pleased to meet you"))
-        return self._forget(State.READY)
+        return self._present(Reply(250, "", f"{self.terms.hostname} Hello {self.helo}, pleased to meet you"))
 
     def _ehlo(self, argument: bytes) -> Event | None:
         """RFC 5321 section 4.1.1.1."""
@@ -174,8 +179,19 @@ class Session(Transactions):
         self.helo, self.esmtp = parse_hello(verb, argument), True
         keywords = [word for extension in _EXTENSIONS if (word := extension(self))]
         first = f"{self.terms.hostname} Hello {self.helo}, pleased to meet you"
-        self._idled(Reply(250, "", "\n".join([first, *keywords])))
-        return self._forget(State.READY)
+        return self._present(Reply(250, "", "\n".join([first, *keywords])))
+
+    def _present(self, reply: Reply) -> Event:
+        self._forget(State.READY)
+        self._pending = partial(self._hello_answered, reply)
+        return HelloSaid()
+
+    def _hello_answered(self, hello: Reply, reply: Reply) -> None:
+        if reply.code < 400:
+            self._idled(hello)
+        else:
+            self.helo, self.esmtp, self.state = "", False, State.CONNECTED
+            self._wrong(reply)
 
     def _rset(self, argument: bytes) -> Event | None:
         """RFC 5321 section 4.1.1.5."""

@@ -62,6 +62,8 @@ class Dialogue:
 
     def do(self, event: events.Event) -> None:
         match event:
+            case events.HelloSaid():
+                self.session.answer(OK)
             case events.MailBegun(mail):
                 self.transactions.append((str(mail.sender or ""), []))
                 self.session.answer(NOBODY if str(mail.sender).startswith("no") else OK)
