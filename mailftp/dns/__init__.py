@@ -1,1 +1,1 @@
-"""Floor 1: the stub resolver; later the zone and its server."""
+"""Floor 1: the stub resolver; zones and what they answer."""

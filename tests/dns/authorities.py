@@ -1,0 +1,104 @@
+"""bind9 and knot with authority for one zone file each, on loopback, as oracles."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import dns.message
+
+from tests.interop.running import PATIENCE, program
+from tests.ports import free_ports
+
+_NAMED = """\
+options {{
+    directory "{folder}";
+    pid-file none; session-keyfile none; managed-keys-directory "{folder}";
+    listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }};
+    recursion no; minimal-responses yes; allow-transfer {{ none; }}; dnssec-validation no; zero-no-soa-ttl no;
+}};
+controls {{ }};
+zone "{origin}" {{ type primary; file "{folder}/zone"; check-names ignore; check-integrity no; }};
+"""
+_KNOT = """\
+server:
+  rundir: "{folder}"
+  listen: 127.0.0.1@{port}
+  udp-workers: 1
+  tcp-workers: 1
+  background-workers: 1
+database:
+  storage: "{folder}"
+zone:
+  - domain: "{origin}"
+    storage: "{folder}"
+    file: zone
+    semantic-checks: off
+"""
+
+
+class Authority:
+    """One of the two, as a process of its own; `case` ends it."""
+
+    def __init__(self, case: Any, kind: str, origin: str, zone: str) -> None:
+        """`kind` is "bind9" or "knot"."""
+        folder = Path(tempfile.mkdtemp(prefix="authority-", dir="/tmp"))
+        case.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        self._port = free_ports(1, "127.0.0.1", socket.SOCK_DGRAM)[0]
+        (folder / "zone").write_text(zone)
+        form = _NAMED if kind == "bind9" else _KNOT
+        (folder / "conf").write_text(form.format(folder=folder, port=self._port, origin=origin))
+        binary = program("named" if kind == "bind9" else "knotd", kind)
+        options = ["-g", "-n", "1"] if kind == "bind9" else []
+        self._said = folder / "said"
+        with self._said.open("wb") as said:
+            self._process = subprocess.Popen(
+                [binary, *options, "-c", str(folder / "conf")], stdout=said, stderr=said
+            )
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.connect(("127.0.0.1", self._port))
+        case.addCleanup(self._stop)
+        self._wait_until_loaded(origin)
+
+    def ask(self, query: dns.message.Message) -> dns.message.Message:
+        """Its answer; asked again where a packet got lost."""
+        end = time.monotonic() + PATIENCE
+        self._socket.settimeout(5.0)
+        while time.monotonic() < end:
+            try:
+                self._socket.send(query.to_wire())
+                while True:
+                    packet = self._socket.recv(65535)
+                    if packet[:2] == query.id.to_bytes(2, "big"):
+                        return dns.message.from_wire(packet)
+            except (TimeoutError, ConnectionRefusedError):
+                continue
+        raise AssertionError(f"no answer to {query.question[0]}: {self._said.read_text()[-2000:]}")
+
+    def _wait_until_loaded(self, origin: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and self._process.poll() is None:
+            self._socket.settimeout(0.2)
+            try:
+                self._socket.send(dns.message.make_query(origin, "SOA").to_wire())
+                if dns.message.from_wire(self._socket.recv(65535)).answer:
+                    return
+            except TimeoutError:
+                continue
+            except ConnectionRefusedError:
+                # Not bound yet: the kernel says so at once, so this waits on the process instead of spinning.
+                try:
+                    self._process.wait(0.05)
+                except subprocess.TimeoutExpired:
+                    continue
+        raise AssertionError(f"it does not serve the zone: {self._said.read_text()[-2000:]}")
+
+    def _stop(self) -> None:
+        self._socket.close()
+        self._process.kill()
+        self._process.wait(PATIENCE)
