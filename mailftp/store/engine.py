@@ -48,6 +48,10 @@ class NoSuchMailbox(StoreFault):
     """Or it is another account's: who asks is not told which."""
 
 
+class NoSuchMessage(StoreFault):
+    pass
+
+
 class MailboxRefused(StoreFault):
     """What can be done to no mailbox of this name: IMAP says NO [CANNOT]."""
 

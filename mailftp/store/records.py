@@ -240,6 +240,16 @@ class Copied:
 
 
 @dataclass(frozen=True, slots=True)
+class Appended:
+    """Where messages came to lie, as APPENDUID tells it (RFC 9051 section 7.1)."""
+
+    mailbox_id: int
+    uidvalidity: int
+    #: In the order given; they ascend.
+    uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MailboxChanges:
     """Everything of a mailbox newer than a modseq."""
 

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from mailftp.store.records import (
     Accepted,
     Account,
+    Appended,
     Attempt,
     Copied,
     Filing,
@@ -195,6 +196,31 @@ class MoveMessages(Unit[Copied]):
     mailbox_id: int
     uids: tuple[int, ...]
     target: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """One that a client brings; `received` becomes its INTERNALDATE."""
+
+    body: StagedBody
+    received: float
+    flags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class AppendMessages(Unit[Appended]):
+    """Put messages into a mailbox, by name: all or none (RFC 9051 section 6.3.12, RFC 3502).
+
+    `replaces` is the (mailbox id, UID) of a message of the same account that is expunged in the same
+    transaction (RFC 8508). Raises NoSuchMailbox, and makes none: the client is told TRYCREATE. Raises
+    NoSuchMessage when what was to be replaced is gone, and OverQuota; what makes an account that is over its
+    quota no larger is taken.
+    """
+
+    account_id: int
+    mailbox: str
+    messages: tuple[NewMessage, ...]
+    replaces: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from twisted.trial.unittest import TestCase
 from mailftp.store.sqlite import SQLiteStore
 from mailftp.store.sqlite.engine import GRACE, HISTORY
 from mailftp.store.sqlite.sweeping import Sweep
+from tests.store.appending import Appending
 from tests.store.conformance import Conformance
 from tests.store.copying import Copying
 from tests.store.hierarchy import Hierarchy
 
 
-class SQLiteConformance(Copying, Hierarchy, Conformance, TestCase):
+class SQLiteConformance(Appending, Copying, Hierarchy, Conformance, TestCase):
     async def open_store(self, mail_quota=None):
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)

@@ -20,7 +20,15 @@ from mailftp.store.sqlite.blobs import Blobs
 from mailftp.store.sqlite.staging import Staging
 from mailftp.store.sqlite.sweeping import Sweep
 from mailftp.store.sqlite.writer import BATCH_UNITS, Job, Writer
-from mailftp.store.units import Accept, AddAccount, CreateMailbox, RemoveAccount, SetAccount
+from mailftp.store.units import (
+    Accept,
+    AddAccount,
+    CopyMessages,
+    CreateMailbox,
+    DeleteMailbox,
+    RemoveAccount,
+    SetAccount,
+)
 from tests.store.messages import message
 
 
@@ -373,6 +381,29 @@ class Removing(WriterCase):
             "subscriptions",
         ):
             self.assertEqual((table, self.rows(f"SELECT count(*) FROM {table}")), (table, [(0,)]))
+
+    def test_deleted_mailbox_goes_piece_by_piece(self):
+        """The mail of a deleted mailbox goes so too, and JMAP finds each email and the mailbox destroyed;
+        what is in another mailbox stays."""
+        filed = self.run_all(*(self.small(b"%d" % n, mailbox="m") for n in range(12)))
+        mailbox_id = filed[0].value.filed[0][1]
+        self.do(CopyMessages(self.bob, mailbox_id, (1, 12), "Archive"))
+        self.patch(sweeping, "PIECE", 5)
+        self.do(DeleteMailbox(self.bob, "m"))
+        self.assertEqual(self.rows("SELECT count(*) FROM mailbox_messages"), [(14,)])
+        while self.do(Sweep(-1.0, 0.0, self.blobs, 0)):
+            pass
+        self.assertEqual(self.rows("SELECT count(*) FROM mailbox_messages"), [(2,)])
+        self.assertEqual(self.rows("SELECT count(*) FROM removed_mailboxes"), [(0,)])
+        for table in ("emails", "bodies"):
+            self.assertEqual((table, self.rows(f"SELECT count(*) FROM {table}")), (table, [(2,)]))
+        self.assertEqual(
+            self.rows("SELECT kind, count(*), count(DISTINCT id) FROM destroyed GROUP BY kind ORDER BY kind"),
+            [("email", 10, 10), ("mailbox", 1, 1)],
+        )
+        self.assertEqual(
+            self.rows("SELECT max(modseq) FROM destroyed"), self.rows("SELECT modseq FROM accounts")
+        )
 
 
 class Log(WriterCase):

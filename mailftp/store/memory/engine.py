@@ -13,7 +13,7 @@ from mailftp.message.index import MessageIndex, index_message
 from mailftp.store import queries, units
 from mailftp.store.engine import Store, StoreFault
 from mailftp.store.feed import Feed, Hear, merge
-from mailftp.store.memory import copying, hierarchy, mail, maildrops, queue, reading
+from mailftp.store.memory import appending, copying, hierarchy, mail, maildrops, queue, reading
 from mailftp.store.memory.state import State
 from mailftp.store.records import StagedBody
 
@@ -33,6 +33,7 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.Expunge: mail.expunge,
     units.CopyMessages: copying.copy_messages,
     units.MoveMessages: copying.move_messages,
+    units.AppendMessages: appending.append_messages,
     units.SetUidls: maildrops.set_uidls,
     units.NoteRetrieved: maildrops.note_retrieved,
     units.ExpireRetrieved: maildrops.expire_retrieved,

@@ -116,14 +116,14 @@ def check(state: State, unit: Accept) -> None:
 def admit(state: State, unit: Accept) -> Accepted:
     """Take it, quota or not."""
     body = state.take_body(unit.body)
-    filed = _file(state, body, unit.filings, unit.received)
+    filed = file_body(state, body, unit.filings, unit.received)
     queued = None
     if unit.transfer is not None:
         queued = _enqueue(state, body, unit.transfer, unit.received)
     return Accepted(filed, queued)
 
 
-def _file(
+def file_body(
     state: State, body: Body, filings: Sequence[Filing], received: float
 ) -> tuple[tuple[int, int, int], ...]:
     emails: dict[tuple[int, bytes], tuple[int, int]] = {}

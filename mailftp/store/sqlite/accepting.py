@@ -28,10 +28,10 @@ def admit(tx: Transaction, unit: Accept, hold_to_quota: bool) -> Accepted:
     ready = tx.bodies.get(unit.body.sha256)
     if ready is None:
         raise MissingBody("this body was never staged here")
-    body_id = _keep_body(tx, unit.body, ready)
+    body_id = keep_body(tx, unit.body, ready)
     filed: tuple[tuple[int, int, int], ...] = ()
     if unit.filings:
-        filed = _file(tx, body_id, ready, unit.filings, unit.received, hold_to_quota)
+        filed = file_body(tx, body_id, ready, unit.filings, unit.received, hold_to_quota)
     queued = None
     if unit.transfer is not None:
         queued = _enqueue(tx, body_id, unit.body.size, unit.transfer, unit.received)
@@ -41,7 +41,7 @@ def admit(tx: Transaction, unit: Accept, hold_to_quota: bool) -> Accepted:
     return Accepted(filed, queued)
 
 
-def _keep_body(tx: Transaction, staged: StagedBody, ready: ReadyBody) -> int:
+def keep_body(tx: Transaction, staged: StagedBody, ready: ReadyBody) -> int:
     body_id = ready.id
     if body_id is None:
         row = tx.one(
@@ -60,7 +60,7 @@ def _keep_body(tx: Transaction, staged: StagedBody, ready: ReadyBody) -> int:
     return body_id
 
 
-def _file(
+def file_body(
     tx: Transaction,
     body_id: int,
     ready: ReadyBody,
@@ -68,6 +68,7 @@ def _file(
     received: float,
     hold_to_quota: bool,
 ) -> tuple[tuple[int, int, int], ...]:
+    """(account id, mailbox id, UID) for each. Raises OverQuota, NoSuchAccount."""
     keys = thread_keys(ready.index)
     emails: dict[tuple[int, bytes], int] = {}
     over: dict[int, None] = {}

@@ -9,6 +9,7 @@ from mailftp.store import queries, units
 from mailftp.store.sqlite import (
     accepting,
     accounts,
+    appending,
     copying,
     hierarchy,
     mailboxes,
@@ -34,6 +35,7 @@ UNITS: dict[type, Callable[[Transaction, Any], Any]] = {
     units.Expunge: mailboxes.expunge,
     units.CopyMessages: copying.copy_messages,
     units.MoveMessages: copying.move_messages,
+    units.AppendMessages: appending.append_messages,
     units.SetUidls: maildrops.set_uidls,
     units.NoteRetrieved: maildrops.note_retrieved,
     units.ExpireRetrieved: maildrops.expire_retrieved,

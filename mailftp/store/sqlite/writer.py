@@ -31,7 +31,7 @@ from mailftp.store.sqlite.schema import open_writer
 from mailftp.store.sqlite.staging import Staging
 from mailftp.store.sqlite.sweeping import Sweep
 from mailftp.store.sqlite.transaction import ReadyBody, Transaction
-from mailftp.store.units import Accept, RecordOutcomes, Unit
+from mailftp.store.units import Accept, AppendMessages, RecordOutcomes, Unit
 from mailftp.wire.journal import Journal
 
 #: What one transaction takes at most: beyond, the first of a batch would wait for the last.
@@ -74,6 +74,8 @@ class _Lost(Exception):
 def bodies_of(unit: Unit[Any]) -> tuple[StagedBody, ...]:
     if isinstance(unit, Accept):
         return (unit.body,)
+    if isinstance(unit, AppendMessages):
+        return tuple(message.body for message in unit.messages)
     if isinstance(unit, RecordOutcomes):
         return tuple(report.body for report in unit.reports)
     return ()
