@@ -18,9 +18,11 @@ from mailftp.store.units import (
     Accept,
     AddAccount,
     CopyMessages,
+    DeleteMailbox,
     Expunge,
     FlagChange,
     RemoveAccount,
+    RenameMailbox,
     StoreFlags,
 )
 from tests.store.messages import VERIFIER, message, staged
@@ -104,6 +106,30 @@ class MemoryTests(SynchronousTestCase):
             again = self.open(name)
             self.assertEqual(list(again.uids()), [1, 2])
             self.assertEqual(again.state is views[name].state, name == "Three")
+
+    def test_renamed(self) -> None:
+        """A selected mailbox that gets another name is followed; a new one of the old name is another."""
+        self.deliver("Old")
+        view = self.open("Old")
+        self.done(self.store.commit(RenameMailbox(self.alice.id, "Old", "New")))
+        self.deliver("New")
+        self.assertEqual(view.take_news(expunges=True), News(exists=2))
+        self.assertIs(self.open("New").state, view.state)
+        self.deliver("Old")
+        other = self.open("Old")
+        self.assertIsNot(other.state, view.state)
+        self.assertEqual((other.exists, view.take_news(expunges=True)), (1, News()))
+
+    def test_deleted(self) -> None:
+        """A selected mailbox that is deleted and made again is gone to who had it, and new to who comes."""
+        self.deliver("Old")
+        view = self.open("Old")
+        self.done(self.store.commit(DeleteMailbox(self.alice.id, "Old")))
+        self.deliver("Old")
+        self.failureResultOf(Deferred.fromCoroutine(self.states.refresh(view)), LookupError)
+        again = self.open("Old")
+        self.assertIsNot(again.state, view.state)
+        self.assertNotEqual(again.state.mailbox.uidvalidity, view.state.mailbox.uidvalidity)
 
     def test_gone(self) -> None:
         """Of a mailbox that is gone each session hears, and its state is no longer there to be had."""
