@@ -25,9 +25,13 @@ BELIEVED = 60.0
 
 
 class Directory:
-    def __init__(self, store: Store, domains: tuple[str, ...], now: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, domains: tuple[str, ...], now: Callable[[], float], separator: str = ""
+    ) -> None:
+        """What follows `separator`, one character or none, in a local part is a detail."""
         self._store = store
         self._now = now
+        self._separator = separator
         self._domains = tuple(domain.lower() for domain in domains)
         self._local = frozenset(self._domains)
         #: Name -> account and until when that is believed.
@@ -49,8 +53,23 @@ class Directory:
 
         "postmaster" of a local domain, or alone, is that account if there is one, else the first
         domain's, else the oldest account that is not disabled: RFC 5321 section 4.5.1 wants it always
-        accepted, and whoever set the server up made an account for themselves first.
+        accepted, and whoever set the server up made an account for themselves first. "bob+shop" is bob,
+        unless there is an account of the whole name.
         """
+        found = self._find_whole(address)
+        without = self._without_detail(address)
+        if without is None:
+            return found
+        if isinstance(found, Deferred):
+            return found.addCallback(lambda account: account or self._find_whole(without))
+        return found or self._find_whole(without)
+
+    def _without_detail(self, address: Address) -> Address | None:
+        """None where there is no detail. A name does not begin with the separator."""
+        at = address.local.find(self._separator, 1) if self._separator else -1
+        return Address(address.local[:at], address.domain) if at > 0 and address.domain else None
+
+    def _find_whole(self, address: Address) -> Account | None | Deferred[Account | None]:
         if address.local.lower() == "postmaster":
             return Deferred.fromCoroutine(self._find_postmaster(address))
         return self._find(address.key)

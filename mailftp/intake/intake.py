@@ -45,7 +45,7 @@ class Intake:
         self._settings = settings
         self._store = store
         self._now = now
-        self._directory = Directory(store, settings.domains, now)
+        self._directory = Directory(store, settings.domains, now, settings.addresses.separator)
         self._capture = _capture_address(settings.delivery.capture)
         self._full: OrderedDict[int, float] = OrderedDict()
         self._subscription = store.subscribe(self._hear)

@@ -202,6 +202,15 @@ class POP3:
 
 
 @dataclass(frozen=True, slots=True)
+class Addresses:
+    separator: str = _key(
+        "+",
+        "What parts an account's name from a detail of the sender's choice, one character: bob+shop@ is bob, "
+        "unless an account has the whole name. Empty: nothing does.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: str = _key("info", "The least that is written: debug, info, warn, error or critical.")
     format: str = _key("text", '"text", or "json": one event a line.')
@@ -232,4 +241,5 @@ class Settings:
     http: HTTP = _key(HTTP(), "The web.")
     ftp: FTP = _key(FTP(), "File transfer.")
     pop3: POP3 = _key(POP3(), "Fetching mail.")
+    addresses: Addresses = _key(Addresses(), "How the addresses of a domain are read.")
     log: Log = _key(Log(), "What is written, and how.")

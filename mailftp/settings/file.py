@@ -60,7 +60,7 @@ PROTOCOLS = ("ftp", "smtp", "submission", "pop3", "imap", "http")
 SECTIONS: Mapping[str, type[Any]] = {
     "tls": shape.TLS, "proxy": shape.Proxy, "auth": shape.Auth, "limits": shape.Limits,
     "store": shape.StoreSettings, "quota": shape.Quota, "delivery": shape.Delivery, "dns": shape.DNS,
-    "http": shape.HTTP, "ftp": shape.FTP, "pop3": shape.POP3, "log": shape.Log,
+    "http": shape.HTTP, "ftp": shape.FTP, "pop3": shape.POP3, "addresses": shape.Addresses, "log": shape.Log,
 }  # fmt: skip
 
 _defaults = shape.Limits()
@@ -181,6 +181,9 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "tls": one_of("optional", "required"),
         "anonymous": path_or_none(),
         "visible_partials": truth(),
+    },
+    shape.Addresses: {
+        "separator": matching(r"[+=_.~#!$%&*/^|-]?", 'one of the characters +=_.~#!$%&*/^|- or ""')
     },
     shape.POP3: {"expire_after_retrieval": seconds_or_never(86400.0), "login_delay": seconds(0, 3600)},
     shape.Log: {"level": one_of(*LEVELS), "format": one_of("text", "json")},
