@@ -131,6 +131,33 @@ class MemoryTests(SynchronousTestCase):
         self.assertIsNot(again.state, view.state)
         self.assertNotEqual(again.state.mailbox.uidvalidity, view.state.mailbox.uidvalidity)
 
+    def test_name_taken_before_it_was_read(self) -> None:
+        """Renamed, and the old name given to another, before anything could be read: it is followed all the
+        same, and the other's messages are not taken for its own."""
+        self.deliver("Old")
+        view = self.open("Old")
+        self.states.stop()
+        self.done(self.store.commit(RenameMailbox(self.alice.id, "Old", "New")))
+        for _ in range(3):
+            self.deliver("Old")
+        self.done(Deferred.fromCoroutine(self.states.refresh(view)))
+        self.assertEqual((view.state.mailbox.name, view.take_news(expunges=True)), ("New", News()))
+
+    def test_nobody_looks(self) -> None:
+        """For a mailbox that nobody has selected, nothing is read when it changes."""
+        self.states.close(self.open())
+        asked, read = [], self.store.read
+
+        def counted(query):
+            asked.append(query)
+            return read(query)
+
+        self.store.read = counted
+        self.deliver()
+        self.assertEqual(asked, [])
+        view = self.open()
+        self.assertEqual((view.exists, len(asked)), (1, 1))
+
     def test_gone(self) -> None:
         """Of a mailbox that is gone each session hears, and its state is no longer there to be had."""
         self.deliver()
