@@ -10,11 +10,11 @@ import binascii
 import re
 import unicodedata
 
-#: The hierarchy delimiter.
-DELIMITER = "/"
-#: Octets of a name in UTF-8, and of one of its levels, which is what a client that keeps folders as
-#: directories can hold.
-MAX_NAME = 1024
+from mailftp.store.names import NAME_LIMIT, SEPARATOR
+
+#: Octets of a name in UTF-8, no more than the store has characters for it; and of one of its levels, which is
+#: what a client that keeps folders as directories can hold.
+MAX_NAME = NAME_LIMIT
 MAX_LEVEL = 255
 
 #: What stands for itself in modified UTF-7; & is written as &-.
@@ -108,16 +108,16 @@ def new_name(name: str) -> str:
 
     Raises NameFault for a name that no mailbox may have.
     """
-    name = name.removesuffix(DELIMITER)
+    name = name.removesuffix(SEPARATOR)
     if not name:
         raise NameFault("a mailbox wants a name")
     if _FORBIDDEN.search(name):
         raise NameFault("a mailbox name may hold no control characters and no line ends")
     if len(name.encode("utf-8")) > MAX_NAME:
         raise NameFault(f"a mailbox name is longer than {MAX_NAME} octets of UTF-8")
-    for level in name.split(DELIMITER):
+    for level in name.split(SEPARATOR):
         if not level:
-            raise NameFault(f"a mailbox name has nothing before, or between, its {DELIMITER}")
+            raise NameFault(f"a mailbox name has nothing before, or between, its {SEPARATOR}")
         # Clients that keep folders as directories would leave theirs.
         if level in (".", ".."):
             raise NameFault("no level of a mailbox name may be . or ..")

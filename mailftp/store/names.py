@@ -25,7 +25,8 @@ ACCOUNT_FIELDS = frozenset({"disabled", "mail_quota", "files_quota"})
 
 def mailbox_name(name: str) -> str:
     """INBOX has no case (RFC 9051 section 5.1); every other name is taken as it is."""
-    return "INBOX" if name.upper() == "INBOX" else name
+    # Its ASCII letters have none: a dotless i, which upper() makes an I of, is a letter of another name.
+    return "INBOX" if name.isascii() and name.upper() == "INBOX" else name
 
 
 def check_name(name: str) -> None:

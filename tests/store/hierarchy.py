@@ -49,6 +49,11 @@ class Hierarchy:
         self.assertEqual(await self.boxes(), {"a": a, "b": b})
         self.assertEqual(await self.subscribed(), {"b"})
 
+    async def test_not_quite_inbox(self):
+        """A name with a dotless i, whose capital is I, is not INBOX."""
+        (made,) = await self.make("\u0131nbox")
+        self.assertEqual(await self.boxes(), {"\u0131nbox": made})
+
     async def test_set_subscription(self):
         """Subscribing and its end are kept, answered and told, each time that they change something."""
         (a,) = await self.make("a", subscribe=False)
