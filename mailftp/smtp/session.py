@@ -24,6 +24,7 @@ from mailftp.smtp.events import (
     LoginContinued,
     TLSAsked,
 )
+from mailftp.smtp.help import OVERVIEW, TOPICS
 from mailftp.smtp.rules import (
     ALLOWED,
     FOREIGN,
@@ -49,10 +50,6 @@ _MESSAGE = frozenset({State.DATA, State.CHUNK, State.CHUNKS})
 
 OK = Reply(250, "2.0.0", "OK")
 START = Reply(354, "", "Go ahead, end with a dot on a line of its own")
-
-_HELP = """\
-Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH
-A message: HELO name, MAIL FROM:<you>, RCPT TO:<them>, DATA, the text, a line with one dot, QUIT"""
 
 
 class Session(Transactions):
@@ -216,7 +213,10 @@ class Session(Transactions):
 
     def _help(self, argument: bytes) -> Event | None:
         """RFC 5321 section 4.1.1.8."""
-        self._idled(Reply(214, "2.0.0", _HELP))
+        text = TOPICS.get(argument.decode("ascii", "replace").upper()) if argument else OVERVIEW
+        if text is None:
+            raise SyntaxFault(504, "5.5.4", "There is no help on that; HELP alone lists the commands")
+        self._idled(Reply(214, "2.0.0", text))
         return None
 
     def _noop(self, argument: bytes) -> Event | None:

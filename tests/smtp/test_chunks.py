@@ -65,6 +65,17 @@ class ChunkTests(SynchronousTestCase):
             dialogue.exchange(ENVELOPE)
         self.assertLess(taken[1], 40 * taken[0] + 0.1)
 
+    def test_a_million_chunks(self) -> None:
+        """Each is answered, the message is whole, and nothing is kept of a chunk but its octet."""
+        dialogue = begun(size=2_000_000)
+        said, answered, most = b"BDAT 1\r\nx" * 5_000, 0, 0
+        for _ in range(200):
+            answered += dialogue.exchange(said).count(b"250 2.0.0 ")
+            most = max(most, dialogue.session.unread)
+        self.assertEqual((answered, most), (1_000_000, 0))
+        self.assertEqual(dialogue.exchange(b"BDAT 0 LAST\r\n").count(b"250 "), 1)
+        self.assertEqual(len(dialogue.messages[-1]), 1_000_002)
+
     def test_smuggled(self) -> None:
         """The end of DATA is content in a chunk, and so are commands."""
         body = b"a\r\n.\r\nMAIL FROM:<evil@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nb\r\n.\r\n"

@@ -62,9 +62,9 @@ class ScannerTests(SynchronousTestCase):
                     self.assertEqual(message, body, (stream, piece))
 
     def test_every_combination(self) -> None:
-        """All 3^k combinations of CR, LF and dot before and after a dot, k up to 5, whole and by octets: only
+        """All 3^k combinations of CR, LF and dot before and after a dot, k up to 6, whole and in pieces: only
         CR LF . CR LF ends a message, and what follows it is what a strict reader finds there."""
-        for k in range(6):
+        for k in range(7):
             for parts in product((b"\r", b"\n", b"."), repeat=k):
                 odd = b"".join(parts)
                 for stream in (
@@ -72,8 +72,8 @@ class ScannerTests(SynchronousTestCase):
                     odd + b"x" + END,
                     b"a\r\n" + odd + b"\r\nb" + END + odd,
                 ):
-                    self.check(stream, len(stream))
-                    self.check(stream, 1)
+                    for piece in (len(stream), 1, 2, 3):
+                        self.check(stream, piece)
 
     def test_cut_anywhere(self) -> None:
         """It does not matter where the network cuts: every stream of these octets, in pieces of any size."""
