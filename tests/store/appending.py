@@ -76,11 +76,13 @@ class Appending:
         self.assertEqual(await self.store.read(MailUsage(self.alice.id)), (len(message("newest")), 1))
 
     async def test_replace_what_is_gone(self):
-        """With nothing to replace nothing is appended; another account's message cannot be."""
+        """With nothing to replace nothing is appended; neither another account's message can be replaced nor
+        the one that is being brought."""
         await self.accept(message("theirs"), *inbox(self.bob))
         theirs = (await self.mailbox(self.bob)).mailbox.id
         mine = (await self.mailbox(self.alice)).mailbox.id
-        for replaces in ((theirs, 1), (mine, 1), (999, 1)):
+        drafts = (await self.mailbox(self.alice, "Drafts")).mailbox
+        for replaces in ((theirs, 1), (mine, 1), (999, 1), (drafts.id, drafts.uidnext)):
             await self.refused(NoSuchMessage, await self.append(message("new"), replaces=replaces))
         self.assertEqual((await self.mailbox(self.alice, "Drafts")).messages, ())
         self.assertEqual(len((await self.mailbox(self.bob)).messages), 1)

@@ -22,6 +22,8 @@ def append_messages(tx: Transaction, unit: AppendMessages) -> Appended:
     if row is None:
         raise NoSuchMailbox(f"there is no mailbox {name}")
     mailbox_id, uidvalidity, before = row
+    if unit.replaces is not None:
+        _find(tx, unit.account_id, *unit.replaces)
     uids: list[int] = []
     for message in unit.messages:
         ready = tx.bodies.get(message.body.sha256)
@@ -33,14 +35,20 @@ def append_messages(tx: Transaction, unit: AppendMessages) -> Appended:
         filed = file_body(tx, body_id, ready, (filing,), message.received, hold_to_quota=False)
         uids += (uid for *_, uid in filed)
     if unit.replaces is not None:
-        _replace(tx, unit.account_id, *unit.replaces)
+        source, uid = unit.replaces
+        expunge(tx, Expunge(source, (uid,)))
     _hold_to_quota(tx, unit.account_id, before)
     return Appended(mailbox_id, uidvalidity, tuple(uids))
 
 
-def _replace(tx: Transaction, account_id: int, mailbox_id: int, uid: int) -> None:
-    owned = tx.one("SELECT 1 FROM mailboxes WHERE id = ? AND account_id = ?", (mailbox_id, account_id))
-    if not owned or not expunge(tx, Expunge(mailbox_id, (uid,))):
+def _find(tx: Transaction, account_id: int, mailbox_id: int, uid: int) -> None:
+    """Before anything is appended: a client that names the next UID must not replace what it brings."""
+    there = tx.one(
+        "SELECT 1 FROM mailboxes JOIN mailbox_messages ON mailbox_id = id"
+        " WHERE id = ? AND account_id = ? AND uid = ?",
+        (mailbox_id, account_id, uid),
+    )
+    if not there:
         raise NoSuchMessage("the message to be replaced is gone")
 
 
