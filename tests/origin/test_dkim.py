@@ -185,6 +185,14 @@ class RefusalTests(SynchronousTestCase):
         ):
             self.assertRaises(SignatureFault, parse_signature, good.replace(old, new))
 
+    def test_blanks(self) -> None:
+        """Blanks around names and values do not count; a name needs its value, and is a word."""
+        good = b" v = 1 ;\r\n\ta=rsa-sha256; d=e.test;s=x; h = from : to; bh=AA\r\n AA; b=AAAA ; "
+        self.assertEqual(parse_signature(good).names, (b"from", b"to"))
+        parse_signature(good + b"z=" + b" " * 7000 + b"x")
+        for spoilt in (b"z", b"=", b"z z=1", b"1z=1", b"z=1;;z=2"):
+            self.assertRaises(SignatureFault, parse_signature, good + spoilt)
+
     def test_expired(self) -> None:
         field = b"v=1; a=rsa-sha256; d=e.test; s=x; h=from; bh=AAAA; b=AAAA; t=1; x=%d" % NOW
         message = b"DKIM-Signature: " + field + b"\r\n" + MESSAGE
