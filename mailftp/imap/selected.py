@@ -117,6 +117,19 @@ class SelectedView:
         # Two sorted runs, which is what this sort is best at.
         return array("I", sorted([*shared[:known], *self._gone]))
 
+    def stretch(self, uids: list[int]) -> tuple[int, int] | None:
+        """Where these are, messages that stand one after the other and that the client knows of: sequence
+        number and index of the first. None when they do not, in this view or in the state."""
+        if not uids or uids[-1] > self._horizon:
+            return None
+        at = self.state.index(uids[0])
+        if at is None or self.state.uids[at : at + len(uids)].tolist() != uids:
+            return None
+        before = bisect_left(self._gone, uids[0])
+        if before != bisect_left(self._gone, uids[-1]):
+            return None
+        return at + before + 1, at
+
     # News.
 
     def forget(self, uids: Iterable[int], modseq: int) -> None:

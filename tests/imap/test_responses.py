@@ -70,6 +70,25 @@ class ResponseTests(SynchronousTestCase):
         gone = list(news(self.view, News(tuple(range(PIECE + 7, 0, -1)), (1,)), Told()))
         self.assertEqual([piece.count(b"EXPUNGE") for piece in gone], [PIECE, 7])
 
+    def test_stretches(self) -> None:
+        """Stretches and single messages get the same lines, whoever is gone between them or not known yet."""
+        self.kept.change(4, FLAGS[1])
+        self.kept.expunge(3)
+        self.kept.add()
+        self.kept.refresh(self.state)
+        told = Told(modseq=True, uid=True)
+        for uids in ([1, 2], [2, 4], [4, 5], [1, 2, 4, 5, 6], [6, 7], [7], [2, 1], [], [3], [5, 5]):
+            one_by_one = [b"".join(flag_lines(self.view, (uid,), told)) for uid in uids]
+            self.assertEqual(b"".join(flag_lines(self.view, uids, told)), b"".join(one_by_one))
+        self.assertEqual(
+            [self.view.stretch(uids) for uids in ([1, 2], [4, 5, 6], [2, 4], [6, 7], [])],
+            [(1, 0), (4, 2), None, None, None],
+        )
+        self.assertEqual(
+            b"".join(flag_lines(self.view, (4, 5), Told(uid=True))),
+            b"* 4 FETCH (UID 4 FLAGS (\\Seen))\r\n* 5 FETCH (UID 5 FLAGS ())\r\n",
+        )
+
     def test_flag_list(self) -> None:
         """One set of flags is always the same octets; a percent sign is one."""
         self.assertEqual(flag_list(frozenset({"b", "\\Seen", "a%d"})), b"(\\Seen a%d b)")
