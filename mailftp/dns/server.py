@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.protocol import DatagramProtocol
 
+from mailftp.dns.ready import ReadyAnswers
 from mailftp.dns.responder import respond
 from mailftp.dns.zone import Zones
 from mailftp.wire.connection import Connection, ConnectionFactory, Wiring
@@ -18,20 +19,24 @@ IDLE = 10.0
 
 
 class Datagrams(DatagramProtocol):
-    """Answers queries by UDP. Nothing is kept between two of them."""
+    """Answers queries by UDP. Nothing is kept of those who ask."""
 
     noisy = False
 
     def __init__(self, zones: Zones) -> None:
-        self.zones = zones
         self._journal = Journal("dns")
+        self.change(zones)
+
+    def change(self, zones: Zones) -> None:
+        """Answer from these zones from now on."""
+        self._ready = ReadyAnswers(zones)
 
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         # Port 0 cannot be answered, and the kernel would say so with an error.
         if len(datagram) > QUERY or not addr[1]:
             return
         try:
-            reply = respond(self.zones, datagram)
+            reply = self._ready.respond(datagram)
             if reply is not None and self.transport is not None:
                 self.transport.write(reply, addr)
         except OSError as fault:

@@ -100,7 +100,7 @@ class ServerTests(TestCase):
 
     def test_an_error_of_ours(self) -> None:
         """It is logged and ends nothing; a datagram that is too long, or from port 0, is dropped."""
-        self.datagrams.zones = None  # type: ignore[assignment]
+        self.datagrams.change(None)  # type: ignore[arg-type]
         packet = dns.message.make_query("ns1.example.test.", "A").to_wire()
         self.datagrams.datagramReceived(packet + bytes(QUERY), ("127.0.0.1", 9))
         self.datagrams.datagramReceived(packet, ("127.0.0.1", 0))

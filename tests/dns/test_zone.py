@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailftp.dns.ready import ENTRIES, ReadyAnswers
 from mailftp.dns.responder import respond
 from mailftp.dns.zone import Zone, ZoneFault, Zones
 
@@ -70,6 +71,31 @@ class ZoneFileTests(SynchronousTestCase):
         ):
             found = zones.of(dns.name.from_text(name), dns.rdatatype.from_text(kind))
             self.assertIs(found, zone, (name, kind))
+
+
+class ReadyAnswersTests(SynchronousTestCase):
+    def test_same_as_made_anew(self) -> None:
+        """The second time too, with the id of the query that is answered."""
+        ready = ReadyAnswers(ZONES)
+        for _ in range(2):
+            for name, kind in (("ns1", "A"), ("nS1", "A"), ("big", "TXT"), ("none", "MX"), ("one", "A")):
+                for more in ({}, {"payload": 1232}, {"use_edns": 1}):
+                    packet = query(f"{name}.example.test.", kind, **more)
+                    for wire in (packet, b"\x01\x02" + packet[2:]):
+                        self.assertEqual(ready.respond(wire), respond(ZONES, wire))
+        self.assertEqual(len(ready), 15)
+
+    def test_names_made_up(self) -> None:
+        """10,000 of them, and queries as long as datagrams are, hold no more than so many answers."""
+        ready = ReadyAnswers(ZONES)
+        for number in range(10_000):
+            self.assertIsNotNone(ready.respond(query(f"x{number}.example.test.", "A")))
+        self.assertEqual(len(ready), ENTRIES)
+        self.assertIsNone(ready.respond(b""))
+        before = ready.respond(query("x9999.example.test.", "A"))
+        self.assertIsNotNone(ready.respond(query("y.example.test.", "A") + bytes(2000)))
+        self.assertEqual(len(ready), ENTRIES)
+        self.assertEqual(before, respond(ZONES, query("x9999.example.test.", "A")))
 
 
 class ResponderTests(SynchronousTestCase):
