@@ -29,7 +29,7 @@ from smtplib import SMTP
 from tests.interop.running import RunningServer
 from tests.ports import free_ports
 
-PEERS = {"smtp": "postfix", "pop": "dovecot", "ftp": "vsftpd,pyftpdlib"}
+PEERS = {"smtp": "postfix,aiosmtpd", "pop": "dovecot", "ftp": "vsftpd,pyftpdlib"}
 GIB = 1 << 30
 
 #: Accounts with 2,000 messages each, for eight sessions at one time.
@@ -144,12 +144,15 @@ class Bench:
         """Messages per second that were answered 250 after DATA, by Postfix's own load generator."""
         source = shutil.which("smtp-source", path="/usr/sbin:/usr/bin") or sys.exit("needs postfix")
 
-        def accepted(sessions: int, size: int, count: int) -> Measure:
+        def accepted(sessions: int, size: int, count: int, *, kept: bool = True) -> Measure:
+            """`kept`: a connection brings one message after the other, in place of one each."""
+
             def once(target: Target) -> float:
                 start = time.monotonic()
                 subprocess.run(
                     [
-                        source, "-d", "-s", str(sessions), "-m", str(count), "-l", str(size),
+                        source, *(["-d"] if kept else []),
+                        "-s", str(sessions), "-m", str(count), "-l", str(size),
                         "-f", "s@sender.test", "-t", "u0@bench.test", f"127.0.0.1:{target.port}",
                     ],
                     check=True,
@@ -163,6 +166,7 @@ class Bench:
             "20x4KiB": accepted(20, 4096, 2000),
             "100x4KiB": accepted(100, 4096, 2000),
             "20x100KiB": accepted(20, 102400, 1000),
+            "20x4KiB-new": accepted(20, 4096, 2000, kept=False),
         }
 
     def pop(self) -> dict[str, Measure]:
