@@ -20,14 +20,14 @@ from mailftp.accounts.sasl import Channel, Mechanisms
 from mailftp.intake.hooks import TAKEN, IMailHook, Stages
 from mailftp.intake.intake import Envelope, Intake, Origin, Recipient, Refused
 from mailftp.smtp import events
+from mailftp.smtp.acceptance import FULL, Acceptance
 from mailftp.smtp.authentication import Authentication
 from mailftp.smtp.data import LineEnds
-from mailftp.smtp.local import accept_each
 from mailftp.smtp.rules import Terms
 from mailftp.smtp.session import OK, START, Session
 from mailftp.smtp.syntax import RcptTo, Reply
+from mailftp.smtp.trail import Trail
 from mailftp.store.engine import BodySink, StoreFull
-from mailftp.store.records import Accepted, StagedBody
 from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
 
 T = TypeVar("T")
@@ -35,13 +35,10 @@ T = TypeVar("T")
 #: Octets that may wait unread behind a command that is being worked on, before nothing more is read from the
 #: network. One read more may come on top, 64 KiB.
 UNREAD = 4096
-#: Recipients named in a log line; the rest are a number.
-_NAMED = 5
 
 _SUBMISSION = frozenset({"submission", "submissions"})
 _FAULT = Reply(451, "4.3.0", "Something went wrong here, try again later")
 _TURNED_AWAY = Reply(421, "4.3.0", "Something went wrong here, try again later")
-_FULL = Reply(452, "4.3.1", "There is no room for the message now")
 
 
 class SMTPConnection(Connection):
@@ -49,6 +46,8 @@ class SMTPConnection(Connection):
 
     factory: SMTPFactory
     _session: Session
+    _trail: Trail
+    _acceptance: Acceptance
     _authentication: Authentication | None = None
     _envelope: Envelope | None = None
     _sink: BodySink | None = None
@@ -66,6 +65,8 @@ class SMTPConnection(Connection):
 
     def opened(self) -> None:
         self._session = Session(self.factory.terms)
+        self._trail = Trail(self.journal, self.peer)
+        self._acceptance = Acceptance(self.factory.intake, self.factory.stages, self._trail)
         if self.secure:
             self._session.secured()
         if not self.factory.terms.login_required:
@@ -84,10 +85,10 @@ class SMTPConnection(Connection):
     def _turn_away(self, failure: Failure) -> None:
         if isinstance(failure.value, Refused):
             reply = Reply(failure.value.code, failure.value.status, failure.value.text)
-            self._log_refusal(reply)
+            self._trail.refused(reply)
         else:
             reply = _TURNED_AWAY
-            self._log_fault(failure)
+            self._trail.fault(failure)
         self._session.turn_away(reply)
 
     def received(self, data: bytes) -> None:
@@ -316,17 +317,17 @@ class SMTPConnection(Connection):
         """The rest of the message is read, as the client sends it anyway, and dropped."""
         self._abort_body()
         if isinstance(failure.value, StoreFull):
-            self._trouble = _FULL
+            self._trouble = FULL
         else:
             self._trouble = _FAULT
-            self._log_fault(failure)
+            self._trail.fault(failure)
 
     def _unblock(self, _: None) -> None:
         self._blocked = False
         self._advance()
 
     def _spoil_body(self, event: events.BodySpoiled) -> None:
-        self._log_refusal(event.reply, sender=self._current.sender)
+        self._trail.refused(event.reply, sender=self._current.sender)
         self._forget()
 
     def _end_body(self, event: events.BodyEnded) -> None:
@@ -335,66 +336,14 @@ class SMTPConnection(Connection):
         # From here on the message is the coroutine's: it is kept even if the client goes away now.
         self._envelope = self._sink = None
         if sink is None or trouble is not None:
-            self._log_refusal(trouble or _FAULT, sender=envelope.sender)
+            self._trail.refused(trouble or _FAULT, sender=envelope.sender)
             self._answer(trouble or _FAULT)
             return
         envelope.eightbit = event.eightbit
         if self.factory.terms.lmtp:
-            self._start(self._accept_each(envelope, sink), self._answer_each)
+            self._start(self._acceptance.accept_each(envelope, sink), self._answer_each)
         else:
-            self._start(self._accept(envelope, sink), self._answer)
-
-    async def _accept(self, envelope: Envelope, sink: BodySink) -> Reply:
-        """Commit a message; its 250 is a promise (RFC 5321 section 6.1)."""
-        try:
-            body = await sink.finish()
-            await self._consent(envelope, body)
-            accepted = await self.factory.intake.accept(envelope, body)
-        except Refused as refused:
-            sink.abort()
-            reply = Reply(refused.code, refused.status, refused.text)
-            self._log_refusal(reply, sender=envelope.sender)
-            return reply
-        except StoreFull:
-            sink.abort()
-            self._log_refusal(_FULL, sender=envelope.sender)
-            return _FULL
-        except BaseException:
-            sink.abort()
-            raise
-        self._note_accepted(envelope, accepted, body.size)
-        return Reply(250, "2.0.0", f"OK, accepted as {envelope.id}")
-
-    async def _accept_each(self, envelope: Envelope, sink: BodySink) -> list[Reply]:
-        """RFC 2033 section 4.2: a recipient who cannot have it keeps it from nobody else."""
-        try:
-            body = await sink.finish()
-            await self._consent(envelope, body)
-            outcome = await accept_each(self.factory.intake, envelope, body)
-        except Refused as refused:
-            sink.abort()
-            reply = Reply(refused.code, refused.status, refused.text)
-            self._log_refusal(reply, sender=envelope.sender)
-            return [reply] * len(envelope.recipients)
-        except StoreFull:
-            sink.abort()
-            self._log_refusal(_FULL, sender=envelope.sender)
-            return [_FULL] * len(envelope.recipients)
-        except BaseException:
-            sink.abort()
-            raise
-        for taken, accepted in outcome.accepted:
-            self._note_accepted(taken, accepted, body.size)
-        if not outcome.accepted:
-            sink.abort()
-        for recipient, reply in zip(envelope.recipients, outcome.replies, strict=True):
-            if reply.code >= 400:
-                self._log_refusal(reply, sender=envelope.sender, to=recipient.address)
-        return outcome.replies
-
-    async def _consent(self, envelope: Envelope, body: StagedBody) -> None:
-        if self.factory.stages:
-            await self.factory.stages.ask("data", envelope, body)
+            self._start(self._acceptance.accept(envelope, sink), self._answer)
 
     def _answer_each(self, replies: list[Reply]) -> None:
         if not self._over:
@@ -439,7 +388,7 @@ class SMTPConnection(Connection):
         self._over = True
         self._forget()
         if event.reply.code >= 400:
-            self.journal.record("closed", reply=_shown(event.reply), peer=str(self.peer))
+            self._trail.closed(event.reply)
         self._flush_replies()
         self.close()
 
@@ -466,45 +415,14 @@ class SMTPConnection(Connection):
 
     def _faulted(self, failure: Failure) -> None:
         if not isinstance(failure.value, CancelledError):
-            self._log_fault(failure)
+            self._trail.fault(failure)
         if not self._over and self._session.waiting:
             self._answer(_FAULT)
 
     def _say_no(self, refused: Refused, **fields: object) -> None:
         reply = Reply(refused.code, refused.status, refused.text)
-        self._log_refusal(reply, **fields)
+        self._trail.refused(reply, **fields)
         self._answer(reply)
-
-    # The log.
-
-    def _log_fault(self, failure: Failure) -> None:
-        self.journal.fault("fault", failure, peer=str(self.peer))
-
-    def _log_refusal(self, reply: Reply, **fields: object) -> None:
-        shown = {name: "<>" if value is None else str(value) for name, value in fields.items()}
-        self.journal.record("refused", reply=_shown(reply), peer=str(self.peer), **shown)
-
-    def _note_accepted(self, envelope: Envelope, accepted: Accepted, size: int) -> None:
-        """Write it down, and tell the hooks."""
-        named = ", ".join(str(recipient.address) for recipient in envelope.recipients[:_NAMED])
-        self.journal.record(
-            "accepted",
-            id=envelope.id,
-            sender=envelope.reverse_path or "<>",
-            to=named,
-            recipients=len(envelope.recipients),
-            size=size,
-            filed=len(accepted.filed),
-            queued=accepted.queued,
-            peer=str(self.peer),
-            tls=envelope.origin.tls,
-        )
-        if self.factory.stages:
-            self.factory.stages.ask("delivered", envelope, accepted).addErrback(self._log_fault)
-
-
-def _shown(reply: Reply) -> str:
-    return f"{reply.code} {reply.status} {reply.text}"
 
 
 _METHODS: Mapping[type[Any], Callable[[SMTPConnection, Any], None]] = MappingProxyType(
