@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from mailftp.accounts.avatars import Content, Drops, IMaildrop, MaildropLocked
@@ -161,9 +161,6 @@ class StoreMaildrop:
         return await waiting
 
     def update(self, deleted: tuple[int, ...], retrieved: tuple[int, ...] = ()) -> Deferred[None]:
-        if not deleted and not (retrieved and self._expiring):
-            # Most clients look and go.
-            return succeed(None)
         return Deferred.fromCoroutine(self._update(deleted, retrieved))
 
     async def _update(self, deleted: tuple[int, ...], retrieved: tuple[int, ...]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from twisted.cred.checkers import ANONYMOUS
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm
-from twisted.internet.defer import Deferred, execute, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import Interface, implementer
 
 from mailftp.accounts.avatars import IMaildrop, ISubmitter
@@ -82,12 +82,6 @@ class MailRealm:
     def requestAvatar(
         self, avatarId: bytes | tuple[()], mind: object, *interfaces: type[Interface]
     ) -> Deferred[Avatar]:
-        if isinstance(avatarId, AvatarId) and interfaces:
-            # Our checker brings the account along: an avatar of mail waits for nothing.
-            account, first = avatarId.account, interfaces[0]
-            avatar = self._of_mail(account, first)
-            if avatar is not None:
-                return execute(self._registered, account, mind, avatarId.mark, first, avatar)
         return Deferred.fromCoroutine(self._avatar(avatarId, mind, interfaces))
 
     async def _avatar(
@@ -98,28 +92,21 @@ class MailRealm:
         assert not isinstance(avatar_id, tuple)
         account, mark = await self._account(avatar_id)
         for interface in interfaces:
-            avatar = self._of_mail(account, interface)
-            if avatar is None:
-                if interface is not IHome:
-                    continue
+            avatar: object
+            if interface is ISubmitter:
+                avatar = Submitter(account.address, account.id)
+            elif interface is IMaildrop:
+                avatar = StoreMaildrop(
+                    self._store, account, self._locks, self._listings, expiring=self._expiring
+                )
+            elif interface is IHome:
                 avatar = await maybeDeferred(self._home_for, account)
-            return self._registered(account, mind, mark, interface, avatar)
+            else:
+                continue
+            close = mind.close if isinstance(mind, Client) else None
+            forget = self._sessions.register(account, close, mark) if close is not None else _nothing
+            return interface, avatar, forget
         raise NotImplementedError(f"none of {interfaces} is known to this realm")
-
-    def _of_mail(self, account: Account, interface: type[Interface]) -> object | None:
-        """The avatar that is made without waiting; None for any other interface."""
-        if interface is ISubmitter:
-            return Submitter(account.address, account.id)
-        if interface is IMaildrop:
-            return StoreMaildrop(self._store, account, self._locks, self._listings, expiring=self._expiring)
-        return None
-
-    def _registered(
-        self, account: Account, mind: object, mark: int, interface: type[Interface], avatar: object
-    ) -> Avatar:
-        close = mind.close if isinstance(mind, Client) else None
-        forget = self._sessions.register(account, close, mark) if close is not None else _nothing
-        return interface, avatar, forget
 
     async def _anonymous(self, interfaces: tuple[type[Interface], ...]) -> Avatar:
         if self._anonymous_home is None or IHome not in interfaces:
