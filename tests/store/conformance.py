@@ -268,7 +268,8 @@ class Conformance:
         await self.refused(MissingBody, Accept(StagedBody(5, b"\1" * 32), START, inbox(self.alice)))
 
     async def test_aborted_body(self):
-        """A body may be forgotten at any point, twice, small and large, also when it is finished."""
+        """A body may be forgotten at any point, twice, small and large, also when it is finished: nothing of
+        it is kept, and the same octets staged again are."""
         for size in (10, 300_000):
             for finished in (False, True):
                 sink = self.store.stage()
@@ -279,6 +280,9 @@ class Conformance:
                 sink.abort()
                 if held_up is not None:
                     held_up.addErrback(lambda failure: None)
+            await self.accept(b"x" * size, *inbox(self.alice))
+        kept = (await self.mailbox(self.alice)).messages
+        self.assertEqual([message.size for message in kept], [10, 300_000])
 
     async def test_bodies_in_order(self):
         """Bodies and indexes come in the order asked, repeats included."""
