@@ -40,6 +40,10 @@ class NoSuchAccount(StoreFault):
     pass
 
 
+class NoSuchAlias(StoreFault):
+    """Or it has no such target, or nobody has such a grant; its text says which."""
+
+
 class MailboxExists(StoreFault):
     pass
 

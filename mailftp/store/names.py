@@ -19,6 +19,9 @@ MAILBOXES_LIMIT = 10_000
 SUBSCRIPTIONS_LIMIT = 20_000
 NAME_LIMIT = 1_000
 
+#: Targets of one alias; RFC 5321 section 4.5.3.1.8 has as many recipients for a message.
+TARGETS_LIMIT = 1_000
+
 #: What SetAccount may set.
 ACCOUNT_FIELDS = frozenset({"disabled", "mail_quota", "files_quota"})
 
@@ -45,6 +48,12 @@ def check_subscriptions(there: int) -> None:
     """Before one is made. Raises LimitReached."""
     if there >= SUBSCRIPTIONS_LIMIT:
         raise LimitReached(f"there are {there} subscriptions already: remove some first")
+
+
+def check_targets(address: str, there: int) -> None:
+    """Of an alias as it is about to be. Raises LimitReached."""
+    if there > TARGETS_LIMIT:
+        raise LimitReached(f"{address} would lead to {there} addresses, and {TARGETS_LIMIT} is the most")
 
 
 def renamed(names: Collection[str], old: str, new: str) -> dict[str, str]:

@@ -8,9 +8,12 @@ from typing import Generic, TypeVar
 from mailftp.message.index import MessageIndex
 from mailftp.store.records import (
     Account,
+    Alias,
     Attempt,
     BodyRef,
     Copy,
+    Destination,
+    Grant,
     Mailbox,
     MailboxChanges,
     MaildropListing,
@@ -34,6 +37,33 @@ class Accounts(Query[tuple[Account, ...]]):
 @dataclass(frozen=True, slots=True)
 class AccountWithVerifier(Query[tuple[Account, Verifier] | None]):
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named(Query[Destination]):
+    """What there is under the name of an account or alias."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aliases(Query[tuple[Alias, ...]]):
+    """All aliases, by address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grants(Query[tuple[Grant, ...]]):
+    """By address and account; of one account where its id is given."""
+
+    account_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnTo(Query[str | None]):
+    """Who sent the message that left under this reverse-path of ours; None when that is not, or no longer,
+    known."""
+
+    reverse_path: str
 
 
 @dataclass(frozen=True, slots=True)

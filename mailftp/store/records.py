@@ -41,6 +41,38 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Alias:
+    """An address that leads to others. All are keys (`Address.key`), or "@domain": as `address` all names of
+    a domain that nothing else has, as the only target the same names of another domain."""
+
+    address: str
+    #: Sorted.
+    targets: tuple[str, ...]
+    #: The account of the same address gets a copy.
+    keep: bool = False
+    #: Not "" for a list: where reports about its mail go (RFC 5321 section 3.9.2).
+    owner: str = ""
+    #: Only members, and the owner, may send to the list.
+    members_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """What the store has under one name."""
+
+    account: Account | None = None
+    alias: Alias | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The account `account` may send as `address`, which may be "@domain"."""
+
+    address: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mailbox:
     id: int
     account_id: int
@@ -135,6 +167,8 @@ class Transfer:
     smtputf8: bool = False
     #: Context id of the connection or message that it came by, for the log.
     context: str = ""
+    #: Who sent it, where `reverse_path` is one of ours because it is sent on; or "".
+    return_to: str = ""
 
 
 class RecipientState(enum.Enum):
@@ -198,7 +232,7 @@ class Change:
     """What the feed tells after a commit. A hint: whoever hears it reads what is newer than the
     modseq it knows."""
 
-    #: "mail", "queue" or "account".
+    #: "mail", "queue", "account", or "alias" for aliases and grants.
     kind: str
     account_id: int = 0
     #: 0 when a subscription changed whose mailbox is gone.
@@ -214,6 +248,8 @@ class Accepted:
     filed: tuple[tuple[int, int, int], ...]
     #: The queue's message id, or None when nothing leaves.
     queued: int | None
+    #: Those of the unit's `forwards`.
+    forwarded: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from typing import Generic, TypeVar
 from mailftp.store.records import (
     Accepted,
     Account,
+    Alias,
     Appended,
     Attempt,
     Copied,
     Filing,
     Flagged,
+    Grant,
     Mailbox,
     QueueMessage,
     RecipientState,
@@ -49,8 +51,8 @@ class AddAccount(Unit[Account]):
 
 @dataclass(frozen=True, slots=True)
 class RemoveAccount(Unit[Account]):
-    """Raises NoSuchAccount. Mail goes with it; a later account of that name inherits nothing,
-    UIDVALIDITY included."""
+    """Raises NoSuchAccount. Mail goes with it, and so do its alias, its grants and its places in other
+    aliases; a later account of that name inherits nothing, UIDVALIDITY included."""
 
     address: str
 
@@ -72,6 +74,46 @@ class SetAccount(Unit[Account]):
     changes: tuple[tuple[str, bool | int | None], ...]
 
 
+# Aliases.
+
+
+@dataclass(frozen=True, slots=True)
+class AddAlias(Unit[Alias]):
+    """Add targets to an alias, which is made when it is missing; None leaves the others as they are. Answers
+    it as it is now. Raises LimitReached."""
+
+    address: str
+    targets: tuple[str, ...] = ()
+    keep: bool | None = None
+    owner: str | None = None
+    members_only: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveAlias(Unit[Alias]):
+    """Remove an alias, or these of its targets; with the last of them it goes too. Answers it as it was.
+    Raises NoSuchAlias, also for a target that it does not have."""
+
+    address: str
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GrantAddress(Unit[Grant]):
+    """An account may send as an address from now on. Raises NoSuchAccount."""
+
+    address: str
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAddress(Unit[Grant]):
+    """Raises NoSuchAccount, NoSuchAlias."""
+
+    address: str
+    account: str
+
+
 # Mail.
 
 
@@ -87,6 +129,8 @@ class Accept(Unit[Accepted]):
     received: float
     filings: tuple[Filing, ...] = ()
     transfer: Transfer | None = None
+    #: What leaves under other reverse-paths than `transfer`, because an alias sends it on.
+    forwards: tuple[Transfer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from mailftp.store.engine import StoreFault
 from mailftp.store.memory import MemoryStore
 from mailftp.store.queries import (
     Accounts,
+    Aliases,
+    Grants,
     Mailboxes,
     MailboxSince,
     MailUsage,
@@ -32,20 +34,24 @@ from mailftp.store.units import (
     Accept,
     ActOnQueue,
     AddAccount,
+    AddAlias,
     AppendMessages,
     CopyMessages,
     CreateMailbox,
     DeleteMailbox,
     Expunge,
     FlagChange,
+    GrantAddress,
     LeaseDue,
     MoveMessages,
     NewMessage,
     QueueAction,
     RecordOutcomes,
     RemoveAccount,
+    RemoveAlias,
     RenameMailbox,
     RenewLeases,
+    RevokeAddress,
     SetAccount,
     SetSubscription,
     StoreFlags,
@@ -60,6 +66,7 @@ UNITS = 160
 KEEP = 1e9
 
 ADDRESSES = [f"u{n}@example.test" for n in range(4)]
+ALIASES = ["a@example.test", "b@example.test", ADDRESSES[0]]
 BOXES = ["INBOX", "Archive", "Lists", "Work"]
 TREE = [*BOXES, "Work/a", "Work/a/b", "Lists/a"]
 FLAGS = ["\\Seen", "\\Deleted", "$Forwarded", "$forwarded", "work"]
@@ -82,6 +89,7 @@ class History:
             (2, self.act),
             (1, self.account),
             (1, self.other),
+            (2, self.aliases),
             (3, self.mailboxes),
             (3, self.messages),
         ]
@@ -148,6 +156,19 @@ class History:
                 CreateMailbox(self.chance.randint(1, 5), self.chance.choice(BOXES)),
                 VoidLeases(self.chance.choice(OWNERS)),
                 RenewLeases(self.chance.choice(OWNERS), self.some(range(1, 20)), 100.0),
+            ]
+        )
+
+    def aliases(self, body, now):
+        pick = self.chance.choice
+        address, targets = pick(ALIASES), self.some(ALIASES + ADDRESSES)
+        return pick(
+            [
+                AddAlias(address, targets, pick([None, True, False]), pick([None, "", ADDRESSES[0]])),
+                RemoveAlias(address, targets),
+                RemoveAlias(pick(ADDRESSES), targets[:1]),
+                GrantAddress(address, pick(ADDRESSES)),
+                RevokeAddress(address, pick(ADDRESSES)),
             ]
         )
 
@@ -246,6 +267,8 @@ class Agreement(TestCase):
             tuple(self.without_body(m) for m in queued),
             [await store.read(QueueAttempts(m.id)) for m in queued],
             await store.read(NextDue()),
+            await store.read(Aliases()),
+            await store.read(Grants()),
         ]
         for account in accounts:
             boxes = await store.read(Mailboxes(account.id))

@@ -7,6 +7,7 @@ from twisted.trial.unittest import TestCase
 from mailftp.store.memory import MemoryStore
 from mailftp.store.records import Filing
 from mailftp.store.units import Accept
+from tests.store.aliasing import Aliasing
 from tests.store.appending import Appending
 from tests.store.conformance import START, Conformance
 from tests.store.copying import Copying
@@ -14,7 +15,7 @@ from tests.store.hierarchy import Hierarchy
 from tests.store.messages import message, staged
 
 
-class MemoryConformance(Appending, Copying, Hierarchy, Conformance, TestCase):
+class MemoryConformance(Aliasing, Appending, Copying, Hierarchy, Conformance, TestCase):
     async def open_store(self, mail_quota=None):
         store = MemoryStore(self.clock.seconds, mail_quota)
         await store.start()

@@ -10,13 +10,14 @@ from twisted.trial.unittest import TestCase
 from mailftp.store.sqlite import SQLiteStore
 from mailftp.store.sqlite.engine import GRACE, HISTORY
 from mailftp.store.sqlite.sweeping import Sweep
+from tests.store.aliasing import Aliasing
 from tests.store.appending import Appending
 from tests.store.conformance import Conformance
 from tests.store.copying import Copying
 from tests.store.hierarchy import Hierarchy
 
 
-class SQLiteConformance(Appending, Copying, Hierarchy, Conformance, TestCase):
+class SQLiteConformance(Aliasing, Appending, Copying, Hierarchy, Conformance, TestCase):
     async def open_store(self, mail_quota=None):
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)

@@ -13,7 +13,7 @@ from mailftp.message.index import MessageIndex, index_message
 from mailftp.store import queries, units
 from mailftp.store.engine import Store, StoreFault
 from mailftp.store.feed import Feed, Hear, merge
-from mailftp.store.memory import appending, copying, hierarchy, mail, maildrops, queue, reading
+from mailftp.store.memory import aliases, appending, copying, hierarchy, mail, maildrops, queue, reading
 from mailftp.store.memory.state import State
 from mailftp.store.records import StagedBody
 
@@ -24,6 +24,10 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.RemoveAccount: mail.remove_account,
     units.SetVerifier: mail.set_verifier,
     units.SetAccount: mail.set_account,
+    units.AddAlias: aliases.add_alias,
+    units.RemoveAlias: aliases.remove_alias,
+    units.GrantAddress: aliases.grant_address,
+    units.RevokeAddress: aliases.revoke_address,
     units.Accept: mail.accept,
     units.CreateMailbox: mail.create_mailbox,
     units.DeleteMailbox: hierarchy.delete_mailbox,
@@ -47,6 +51,10 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
 _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.Accounts: reading.accounts,
     queries.AccountWithVerifier: reading.account_with_verifier,
+    queries.Named: aliases.named,
+    queries.Aliases: aliases.aliases,
+    queries.Grants: aliases.grants,
+    queries.ReturnTo: aliases.return_to,
     queries.Mailboxes: reading.mailboxes,
     queries.Subscriptions: reading.subscriptions,
     queries.MailboxSince: reading.mailbox_since,

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mailftp.store import flags as flag_sets
 from mailftp.store.engine import AccountExists, MailboxExists, OverQuota, StoreFault
+from mailftp.store.memory.aliases import forget_address
 from mailftp.store.memory.state import Body, Box, Holder, Queued, Recipient, State
 from mailftp.store.names import (
     ACCOUNT_FIELDS,
@@ -60,6 +61,7 @@ def remove_account(state: State, unit: RemoveAccount) -> Account:
             leave(state, holder, message)
         del state.boxes[box.mailbox.id]
     del state.holders[account.id], state.by_address[unit.address]
+    forget_address(state, unit.address)
     state.changes.append(Change("account", account.id))
     return account
 
@@ -120,7 +122,8 @@ def admit(state: State, unit: Accept) -> Accepted:
     queued = None
     if unit.transfer is not None:
         queued = _enqueue(state, body, unit.transfer, unit.received)
-    return Accepted(filed, queued)
+    forwarded = tuple(_enqueue(state, body, transfer, unit.received) for transfer in unit.forwards)
+    return Accepted(filed, queued, forwarded)
 
 
 def file_body(

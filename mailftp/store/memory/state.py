@@ -13,6 +13,7 @@ from mailftp.message.index import MessageIndex
 from mailftp.store.engine import SMALL_BODY, MissingBody, NoSuchAccount
 from mailftp.store.records import (
     Account,
+    Alias,
     Attempt,
     BodyRef,
     Change,
@@ -63,6 +64,7 @@ class Holder:
     messages: int = 0
     boxes: dict[str, Box] = field(default_factory=dict)
     subscriptions: set[str] = field(default_factory=set)
+    granted: set[str] = field(default_factory=set)
     thread_keys: dict[bytes, int] = field(default_factory=dict)
     #: Thread id -> its emails, each with the number of mailboxes that it is in.
     threads: dict[int, dict[int, int]] = field(default_factory=dict)
@@ -143,6 +145,7 @@ class State:
         self.index = index
         self.holders: dict[int, Holder] = {}
         self.by_address: dict[str, int] = {}
+        self.aliases: dict[str, Alias] = {}
         self.boxes: dict[int, Box] = {}
         self.bodies: dict[int, Body] = {}
         self.by_sha256: dict[bytes, Body] = {}

@@ -35,10 +35,13 @@ def admit(tx: Transaction, unit: Accept, hold_to_quota: bool) -> Accepted:
     queued = None
     if unit.transfer is not None:
         queued = _enqueue(tx, body_id, unit.body.size, unit.transfer, unit.received)
-    if not filed and queued is None:
+    forwarded = tuple(
+        _enqueue(tx, body_id, unit.body.size, transfer, unit.received) for transfer in unit.forwards
+    )
+    if not filed and queued is None and not forwarded:
         # Nothing names it. It is swept after the grace time like any other.
         tx.run("INSERT OR REPLACE INTO unused_bodies (body_id, since) VALUES (?, ?)", (body_id, tx.now))
-    return Accepted(filed, queued)
+    return Accepted(filed, queued, forwarded)
 
 
 def keep_body(tx: Transaction, staged: StagedBody, ready: ReadyBody) -> int:
@@ -172,7 +175,7 @@ def _find_thread(tx: Transaction, account_id: int, keys: Sequence[bytes]) -> int
 def _enqueue(tx: Transaction, body_id: int, size: int, transfer: Transfer, received: float) -> int:
     message_id = tx.insert(
         "INSERT INTO queue_messages (body_id, body_size, accepted, reverse_path, prefix, account_id, ret,"
-        " envid, eightbit, smtputf8, context) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " envid, eightbit, smtputf8, context, return_to) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             body_id,
             size,
@@ -185,6 +188,7 @@ def _enqueue(tx: Transaction, body_id: int, size: int, transfer: Transfer, recei
             transfer.eightbit,
             transfer.smtputf8,
             transfer.context,
+            transfer.return_to,
         ),
     )
     tx.each(

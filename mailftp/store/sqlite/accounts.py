@@ -57,8 +57,22 @@ def remove_account(tx: Transaction, unit: RemoveAccount) -> Account:
     tx.run("INSERT INTO removed_mailboxes (id) SELECT id FROM mailboxes WHERE account_id = ?", (account.id,))
     tx.run("DELETE FROM mailboxes WHERE account_id = ?", (account.id,))
     tx.run("DELETE FROM accounts WHERE id = ?", (account.id,))
+    _forget_address(tx, unit.address)
     tx.changes.append(Change("account", account.id))
     return account
+
+
+def _forget_address(tx: Transaction, address: str) -> None:
+    """What led from it and to it goes with it: a later account of that name inherits nothing."""
+    gone = tx.run("DELETE FROM aliases WHERE address = ?", (address,))
+    leading = tx.all("DELETE FROM alias_targets WHERE target = ? RETURNING address", (address,))
+    tx.each(
+        "DELETE FROM aliases WHERE address = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM alias_targets AS t WHERE t.address = ?1)",
+        leading,
+    )
+    if gone or leading:
+        tx.changes.append(Change("alias"))
 
 
 def set_verifier(tx: Transaction, unit: SetVerifier) -> Account:
