@@ -12,10 +12,12 @@ from functools import partial
 from typing import Any
 
 from twisted.cred.checkers import AllowAnonymousAccess, ICredentialsChecker
+from twisted.cred.credentials import IAnonymous, IUsernamePassword
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 
-from mailftp.accounts.checkers import StoreChecker
+from mailftp.accounts.checkers import CertificateChecker, StoreChecker
+from mailftp.accounts.credentials import IPassword
 from mailftp.accounts.login import Login
 from mailftp.accounts.maildrop import MaildropLocks
 from mailftp.accounts.passwords import HashingThreads, Passwords
@@ -189,11 +191,21 @@ def _portal(base: Foundations, settings: Settings) -> Portal:
         expiring=settings.pop3.expire_after_retrieval is not None,
     )
     portal = Portal(realm)
-    for checker in base.checkers or (_store_checker(base, settings),):
+    for checker in _checkers(base, settings):
         portal.registerChecker(checker)
     if settings.ftp.anonymous is not None:
         portal.registerChecker(AllowAnonymousAccess())
     return portal
+
+
+def _checkers(base: Foundations, settings: Settings) -> Iterable[ICredentialsChecker]:
+    """The store's, and those that take their place: a deployment's checker of passwords that of ours, with
+    SCRAM; one of certificates or tokens stands beside our passwords."""
+    yield CertificateChecker(base.store, settings.domains, mark=lambda: base.sessions.mark)
+    taken = {kind for checker in base.checkers for kind in checker.credentialInterfaces}
+    if not taken & {IPassword, IUsernamePassword, IAnonymous}:
+        yield _store_checker(base, settings)
+    yield from base.checkers
 
 
 def _store_checker(base: Foundations, settings: Settings) -> ICredentialsChecker:

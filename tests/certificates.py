@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -59,19 +60,23 @@ class Authority:
     def pem(self) -> bytes:
         return self.root.public_bytes(Encoding.PEM)
 
-    def issue(self, names: Sequence[str] = NAMES, client: bool = False) -> Issued:
-        """A certificate for DNS names and addresses, or for a client with e-mail addresses."""
+    def issue(
+        self,
+        names: Sequence[str] = NAMES,
+        client: bool = False,
+        others: Sequence[x509.GeneralName] = (),
+    ) -> Issued:
+        """A certificate for DNS names and addresses, or for a client with e-mail addresses; `others` are
+        further names."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        alternative = [x509.RFC822Name(n) for n in names] if client else [_general(n) for n in names]
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, [*names, "nobody"][0])])
+        alternative: list[x509.GeneralName] = list(others)
+        alternative += [x509.RFC822Name(n) for n in names] if client else [_general(n) for n in names]
         usage = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
-        certificate = (
-            self._builder(subject, key)
-            .add_extension(x509.SubjectAlternativeName(alternative), critical=False)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-        return Issued(certificate, key)
+        builder = self._builder(subject, key).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        if alternative:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+        return Issued(builder.sign(self._key, hashes.SHA256()), key)
 
     def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
@@ -97,6 +102,11 @@ def settings(folder: Path | str, authority: Authority | None = None, names: Sequ
     return TLS(certificate=folder / "cert.pem", key=folder / "key.pem")
 
 
-def service(folder: Path | str, name: str = "smtp") -> ServiceTLS:
-    """A service's TLS with a fresh certificate: `service(self.mktemp(), "pop3")`."""
-    return Certificates(settings(folder)).service(name)
+def service(folder: Path | str, name: str = "smtp", clients: Authority | None = None) -> ServiceTLS:
+    """A service's TLS with a fresh certificate: `service(self.mktemp(), "pop3")`. `clients` signs those of
+    clients that may log in."""
+    made = settings(folder)
+    if clients is not None:
+        (Path(folder) / "clients.pem").write_bytes(clients.pem)
+        made = replace(made, client_ca=Path(folder) / "clients.pem")
+    return Certificates(made).service(name)

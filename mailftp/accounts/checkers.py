@@ -1,6 +1,6 @@
-"""The checker of the store's accounts: passwords and SCRAM proofs.
+"""The checkers of the store's accounts: passwords and SCRAM proofs, client certificates.
 
-Right, wrong and unknown take the same time.
+A right password, a wrong one and an unknown name take the same time.
 """
 
 from __future__ import annotations
@@ -9,11 +9,21 @@ import hashlib
 import hmac
 from collections.abc import Callable
 
+from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from mailftp.accounts.credentials import IPassword, IScramKeys, IScramProof, Password, ScramProof
+from mailftp.accounts.credentials import (
+    ClientCertificate,
+    IClientCertificate,
+    IPassword,
+    IScramKeys,
+    IScramProof,
+    Password,
+    ScramProof,
+)
+from mailftp.accounts.external import certified_addresses
 from mailftp.accounts.names import full_name
 from mailftp.accounts.passwords import SCRAM_ITERATIONS, SCRAM_SALT_OCTETS, Passwords
 from mailftp.store.engine import Store
@@ -115,3 +125,34 @@ class StoreChecker:
             for purpose in (b"salt", b"stored key", b"server key")
         )
         return ScramKeys(salt[:SCRAM_SALT_OCTETS], SCRAM_ITERATIONS, stored, server)
+
+
+@implementer(ICredentialsChecker)
+class CertificateChecker:
+    """Client certificates of the store's accounts: one opens the accounts whose addresses it names, and no
+    other. Fails with UnauthorizedLogin, or StoreFault when it cannot tell."""
+
+    credentialInterfaces = (IClientCertificate,)
+
+    def __init__(
+        self, store: Store, domains: tuple[str, ...], *, mark: Callable[[], int] = lambda: 0
+    ) -> None:
+        """`mark` is `Sessions.mark`."""
+        self._store = store
+        self._domains = domains
+        self._mark = mark
+
+    # Its name and case are ICredentialsChecker's.
+    def requestAvatarId(self, credentials: ClientCertificate) -> Deferred[bytes | tuple[()]]:
+        return Deferred.fromCoroutine(self._check(credentials))
+
+    async def _check(self, credentials: ClientCertificate) -> bytes | tuple[()]:
+        """RFC 4422 appendix A: the authorization identity must be one that the certificate may act as."""
+        mark = self._mark()
+        name = full_name(credentials.username, self._domains)
+        if name is None or name not in certified_addresses(credentials.certificate):
+            raise UnauthorizedLogin
+        found = await self._store.read(AccountWithVerifier(name))
+        if found is None or found[0].disabled:
+            raise UnauthorizedLogin
+        return AvatarId.of(found[0], mark)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass, field
 
+from cryptography import x509
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IAnonymous, ICredentials, IUsernamePassword
 from twisted.internet.defer import Deferred
@@ -32,6 +33,16 @@ class IScramProof(ICredentials):
     username: bytes = Attribute("The login name as sent, decoded from its escapes.")
     auth_message: bytes = Attribute("AuthMessage.")
     proof: bytes = Attribute("ClientProof, 32 octets.")
+
+
+class IClientCertificate(ICredentials):
+    """A TLS client certificate that the handshake has verified (SASL EXTERNAL, RFC 4422 appendix A)."""
+
+    username: bytes = Attribute(
+        "Whom the client wants to be; where it did not say, the one account that the certificate names, or "
+        'b"" when it names none or several.'
+    )
+    certificate: x509.Certificate = Attribute("What it presented.")
 
 
 class IScramKeys(ICredentialsChecker):
@@ -63,6 +74,15 @@ class ScramProof:
     username: bytes
     auth_message: bytes = field(repr=False)
     proof: bytes = field(repr=False)
+    peer: Peer | None = None
+    service: str = ""
+
+
+@implementer(IClientCertificate)
+@dataclass(slots=True)
+class ClientCertificate:
+    username: bytes
+    certificate: x509.Certificate = field(repr=False)
     peer: Peer | None = None
     service: str = ""
 

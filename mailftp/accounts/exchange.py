@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptography import x509
 from twisted.cred.credentials import ICredentials
 from twisted.internet.defer import Deferred
 
@@ -45,12 +46,15 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What a mechanism may know of the connection. `exporter` is tls-exporter channel binding data
-    (RFC 9266), or None."""
+    """What a mechanism may know of the connection; `Login.channel` makes it.
+
+    `exporter` is tls-exporter channel binding data (RFC 9266), or None; `certificate` the client's, verified
+    by the handshake, or None."""
 
     secure: bool
     plaintext_allowed: bool
     exporter: bytes | None = None
+    certificate: x509.Certificate | None = None
 
 
 def check_name(name: bytes, what: str = "login name") -> bytes:

@@ -20,12 +20,14 @@ from zope.interface import Interface
 from zope.interface.interface import InterfaceClass
 
 from mailftp.accounts.adapters import adapt
-from mailftp.accounts.credentials import Anonymous, Password, ScramProof
+from mailftp.accounts.credentials import Anonymous, ClientCertificate, Password, ScramProof
+from mailftp.accounts.exchange import Channel
 from mailftp.accounts.guard import Guard
 from mailftp.accounts.names import shown_name
 from mailftp.accounts.passwords import Busy
 from mailftp.accounts.realm import Client
 from mailftp.settings import IMPLICIT_TLS, Auth
+from mailftp.wire.connection import Connection
 from mailftp.wire.journal import Journal
 from mailftp.wire.peer import Peer
 
@@ -73,6 +75,13 @@ class Login:
         if secure or peer.local or service in self._plaintext:
             return True
         return _PROTOCOLS.get(service, service) in self._plaintext
+
+    def channel(self, connection: Connection) -> Channel:
+        """What SASL mechanisms may know of a connection as it is now."""
+        allowed = self.offers(
+            secure=connection.secure, peer=connection.peer, service=connection.factory.wiring.service
+        )
+        return Channel(connection.secure, allowed, connection.tls_exporter(), connection.client_certificate)
 
     def attempt(
         self,
@@ -158,7 +167,7 @@ class _Attempt:
         self.journal = Journal(context)
         self.client = Client(peer, service, close)
         self.username, self.password = _known_of(credentials)
-        if isinstance(credentials, Password | ScramProof | Anonymous):
+        if isinstance(credentials, Password | ScramProof | ClientCertificate | Anonymous):
             credentials.peer, credentials.service = peer, service
 
     def shown_name(self, domains: tuple[str, ...]) -> str:

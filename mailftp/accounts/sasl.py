@@ -1,4 +1,4 @@
-"""SASL mechanisms, in one place for every protocol: PLAIN, LOGIN, SCRAM-SHA-256 and -PLUS.
+"""SASL mechanisms, in one place for every protocol: EXTERNAL, SCRAM-SHA-256 and -PLUS, PLAIN, LOGIN.
 
 RFC 4422, 4616, 5802, 7677, 9266 (tls-exporter). A protocol decodes its base64, keeps its own limits on
 line lengths and "*", and knows nothing else. A fault or a cancelled exchange is no failed login: no
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.portal import Portal
+from zope.interface import Interface
 
-from mailftp.accounts.credentials import IPassword, IScramKeys, IScramProof
+from mailftp.accounts.credentials import IClientCertificate, IPassword, IScramKeys, IScramProof
 from mailftp.accounts.exchange import Challenge, Channel, Exchange, Proven, SASLFault
+from mailftp.accounts.external import External
 from mailftp.accounts.plain import LoginExchange, Plain
 from mailftp.accounts.scram import Scram
 
@@ -33,6 +35,9 @@ class Mechanisms:
                 names = ("SCRAM-SHA-256-PLUS", *names)
         if channel.plaintext_allowed and self._takes_passwords():
             names = (*names, "PLAIN", "LOGIN")
+        if channel.certificate is not None and self._takes(IClientCertificate):
+            # First: whoever presents a certificate means to use it.
+            names = ("EXTERNAL", *names)
         return names
 
     def begin(self, name: str, channel: Channel) -> Exchange | None:
@@ -40,6 +45,8 @@ class Mechanisms:
         name = name.upper()
         if name not in self.offered(channel):
             return None
+        if name == "EXTERNAL" and channel.certificate is not None:
+            return External(channel.certificate)
         if name == "PLAIN":
             return Plain()
         if name == "LOGIN":
@@ -52,5 +59,7 @@ class Mechanisms:
         return checker if checker is not None and IScramKeys.providedBy(checker) else None
 
     def _takes_passwords(self) -> bool:
-        taken = self._portal.listCredentialsInterfaces()
-        return IPassword in taken or IUsernamePassword in taken
+        return self._takes(IPassword) or self._takes(IUsernamePassword)
+
+    def _takes(self, credentials: type[Interface]) -> bool:
+        return credentials in self._portal.checkers

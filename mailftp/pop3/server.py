@@ -12,10 +12,10 @@ from twisted.mail.interfaces import IMailboxPOP3
 from twisted.python.failure import Failure
 
 from mailftp.accounts.avatars import IMaildrop, MaildropLocked
-from mailftp.accounts.credentials import Password
+from mailftp.accounts.credentials import Password, ScramProof
 from mailftp.accounts.login import LoggedIn, Login, LoginRefused, LoginThrottled, LoginUnavailable
 from mailftp.accounts.names import split_folder
-from mailftp.accounts.sasl import Challenge, Channel, Exchange, Mechanisms, Proven, SASLFault
+from mailftp.accounts.sasl import Challenge, Exchange, Mechanisms, Proven, SASLFault
 from mailftp.pop3.retrieval import Retrieval
 from mailftp.pop3.session import (
     Abandon,
@@ -227,14 +227,8 @@ class POP3Connection(Connection):
 
     # Logging in.
 
-    def _channel(self) -> Channel:
-        allowed = self.factory.login.offers(
-            secure=self.secure, peer=self.peer, service=self.factory.wiring.service
-        )
-        return Channel(self.secure, allowed, self.tls_exporter() if self.secure else None)
-
     def _offer(self) -> Offer:
-        channel = self._channel()
+        channel = self.factory.login.channel(self)
         stls = self.factory.wiring.tls is not None and not self.secure
         policy = self.factory.wiring.settings.pop3
         kept = policy.expire_after_retrieval
@@ -303,7 +297,7 @@ class POP3Connection(Connection):
 
     async def _authenticate(self, wish: Authenticate) -> bytes:
         """AUTH, RFC 5034 section 4."""
-        self._exchange = self.factory.mechanisms.begin(wish.mechanism, self._channel())
+        self._exchange = self.factory.mechanisms.begin(wish.mechanism, self.factory.login.channel(self))
         if self._exchange is None:
             return self.session.refused("this mechanism is not offered")
         if wish.initial is None and self._exchange.client_first:
@@ -336,7 +330,8 @@ class POP3Connection(Connection):
     async def _prove(self, proven: Proven) -> bytes:
         credentials: Any = proven.credentials
         username, folder = split_folder(credentials.username)
-        if isinstance(credentials, Password):
+        if not isinstance(credentials, ScramProof):
+            # What a SCRAM proof is over has the name as it was sent.
             credentials.username = username
         if proven.final is None:
             return await self._log_in(credentials, folder)

@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from mailftp.accounts.login import Login
-from mailftp.accounts.sasl import Channel, Mechanisms
+from mailftp.accounts.sasl import Mechanisms
 from mailftp.intake.hooks import TAKEN, IMailHook, Stages
 from mailftp.intake.intake import Envelope, Intake, Origin, Recipient, Refused
 from mailftp.smtp import events
@@ -173,7 +173,7 @@ class SMTPConnection(Connection):
                 self._authentication = Authentication(
                     factory.login,
                     factory.mechanisms,
-                    Channel(self.secure, True, self.tls_exporter()),
+                    factory.login.channel(self),
                     peer=self.peer,
                     service=service,
                     context=self.context,

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
-from mailftp.accounts.checkers import StoreChecker
+from mailftp.accounts.checkers import CertificateChecker, StoreChecker
 from mailftp.accounts.login import Login
 from mailftp.accounts.passwords import HashingThreads, Passwords
 from mailftp.accounts.realm import MailRealm
@@ -49,7 +49,8 @@ class LoginTestCase(TestCase):
             secret=b"kept",
             mark=lambda: self.sessions.mark,
         )
-        self.portal = Portal(self.realm, [self.checker])
+        certificates = CertificateChecker(self.store, DOMAINS, mark=lambda: self.sessions.mark)
+        self.portal = Portal(self.realm, [self.checker, certificates])
         self.login = Login(self.portal, self.auth, DOMAINS, self.clock)
         self.lines: list[tuple[str, dict[str, Any]]] = []
         globalLogPublisher.addObserver(self.hear)

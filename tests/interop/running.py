@@ -60,7 +60,10 @@ class RunningServer:
 
     services = ("ftp", "ftps", "smtp", "submission", "submissions", "pop3", "pop3s")
 
-    def __init__(self, case: Any, domain: str, address: str = "127.0.0.1", settings: str = "") -> None:
+    def __init__(
+        self, case: Any, domain: str, address: str = "127.0.0.1", settings: str = "", tls: str = ""
+    ) -> None:
+        """`settings` are further tables, `tls` further keys of [tls]."""
         self.domain, self.address = domain, address
         self.hostname = f"mx.{domain}"
         self.folder = Path(tempfile.mkdtemp(prefix="mailftp-", dir="/tmp")) / "server"
@@ -70,6 +73,7 @@ class RunningServer:
         self.file = self.folder / "mailftp.toml"
         self.ca = self.folder / "tls" / "ca.pem"
         self.ports = dict(zip(self.services, free_ports(len(self.services), address), strict=True))
+        self._tls = tls
         self.configure(settings)
         self.process: subprocess.Popen[bytes] | None = None
         self._lines: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -89,7 +93,7 @@ class RunningServer:
         self.file.write_text(
             f'data = "data"\nhostname = "{self.hostname}"\ndomains = ["{self.domain}"]\n'
             f"[listen]\n{listen}\n"
-            '[tls]\ncertificate = "tls/cert.pem"\nkey = "tls/key.pem"\n'
+            f'[tls]\ncertificate = "tls/cert.pem"\nkey = "tls/key.pem"\n{self._tls}\n'
             f'[log]\nformat = "json"\n{settings}'
         )
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
-from mailftp.accounts.checkers import StoreChecker
+from mailftp.accounts.checkers import CertificateChecker, StoreChecker
 from mailftp.accounts.login import Login
 from mailftp.accounts.passwords import HashingThreads, Passwords, make_verifier
 from mailftp.accounts.realm import MailRealm
@@ -55,6 +55,7 @@ class POP3TestCase(TestCase):
 
     timeout = 20
     auth = Auth(failure_delay=0.0, argon2=CHEAP)
+    clients: certificates.Authority | None = None
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -83,7 +84,7 @@ class POP3TestCase(TestCase):
             secret=b"kept",
             mark=lambda: self.sessions.mark,
         )
-        self.portal = Portal(realm, [self.checker])
+        self.portal = Portal(realm, [self.checker, CertificateChecker(self.store, DOMAINS)])
         self.factory = self.make_factory()
 
     def make_store(self) -> Any:
@@ -93,11 +94,12 @@ class POP3TestCase(TestCase):
         return AtOnce(reactor)
 
     def make_factory(self, tls: bool = False, service: str = "pop3", **settings: Any) -> POP3Factory:
+        """`self.clients`, where there is one, signs the certificates that clients log in with."""
         made = wiring(
             service,
             "pop3",
             clock=self.clock,
-            tls=certificates.service(self.mktemp(), service) if tls else None,
+            tls=certificates.service(self.mktemp(), service, self.clients) if tls else None,
             implicit_tls=service == "pop3s",
             settings=replace(
                 Settings(folder=Path("/nonexistent"), data=Path("/nonexistent")), auth=self.auth, **settings
