@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from itertools import compress
 from typing import Protocol
 
-from mailftp.store.records import Mailbox, MailboxChanges, Message
+from mailftp.store.records import Mailbox, MailboxListing
 
 #: Expunges at once from which the arrays are made anew: each one alone moves what lies behind it.
 _MANY = 8
@@ -89,21 +89,19 @@ class MailboxState:
     def flags(self, at: int) -> frozenset[str]:
         return self.flag_sets[self.flag_numbers[at]]
 
-    def apply(self, changes: MailboxChanges) -> None:
-        """Take in everything newer than a modseq that is not above `modseq`.
+    def apply(self, changes: MailboxListing) -> None:
+        """Take in everything newer than a modseq that is not above `modseq`; its `vanished` is complete.
 
         Reads may overlap and come in any order: UIDs are never given twice and a message's modseq only grows,
         so what is known already, and what is gone already, is recognised and passed over.
         """
         if changes.mailbox.id != self.mailbox.id:
             raise ValueError("changes of another mailbox")
-        known, changed = self.uidnext, []
-        for message in changes.messages:
-            if message.uid >= known:
-                self._append(message)
-            elif self._change(message):
-                changed.append(message.uid)
-        self.uidnext = max(known, changes.mailbox.uidnext)
+        numbers = [self._number(flags) for flags in changes.flag_sets]
+        new = bisect_left(changes.uids, self.uidnext)
+        changed = [changes.uids[at] for at in range(new) if self._change(changes, at, numbers)]
+        self._append(changes, new, numbers)
+        self.uidnext = max(self.uidnext, changes.mailbox.uidnext)
         gone = self._remove(changes.vanished)
         if changes.mailbox.modseq >= self.modseq:
             self.modseq, self.mailbox = changes.mailbox.modseq, changes.mailbox
@@ -115,19 +113,23 @@ class MailboxState:
             if gone:
                 view.note_expunged(gone)
 
-    def _append(self, message: Message) -> None:
-        self.uids.append(message.uid)
-        self.modseqs.append(message.modseq)
-        self.sizes.append(message.size)
-        self.received.append(message.received)
-        self.flag_numbers.append(self._number(message.flags))
+    def _append(self, changes: MailboxListing, new: int, numbers: list[int]) -> None:
+        """Those from `new` on; `numbers` are ours for the listing's flag sets."""
+        self.uids += changes.uids[new:]
+        self.modseqs += changes.modseqs[new:]
+        self.sizes += changes.sizes[new:]
+        self.received += changes.received[new:]
+        flag_numbers = changes.flag_numbers[new:]
+        if numbers != list(range(len(numbers))):
+            flag_numbers = array("I", map(numbers.__getitem__, flag_numbers))
+        self.flag_numbers += flag_numbers
 
-    def _change(self, message: Message) -> bool:
-        at = self.index(message.uid)
-        if at is None or self.modseqs[at] >= message.modseq:
+    def _change(self, changes: MailboxListing, there: int, numbers: list[int]) -> bool:
+        at = self.index(changes.uids[there])
+        if at is None or self.modseqs[at] >= changes.modseqs[there]:
             return False
-        self.modseqs[at] = message.modseq
-        self.flag_numbers[at] = self._number(message.flags)
+        self.modseqs[at] = changes.modseqs[there]
+        self.flag_numbers[at] = numbers[changes.flag_numbers[there]]
         return True
 
     def _number(self, flags: frozenset[str]) -> int:

@@ -6,8 +6,10 @@ sessions. A state that nobody looks at is kept for the next SELECT, without bein
 
 from __future__ import annotations
 
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
@@ -15,8 +17,8 @@ from mailftp.imap.mailbox_state import MailboxState
 from mailftp.imap.selected import SelectedView
 from mailftp.store.engine import Store, Subscription
 from mailftp.store.names import mailbox_name
-from mailftp.store.queries import Mailboxes, MailboxSince
-from mailftp.store.records import Change, MailboxChanges
+from mailftp.store.queries import ListMailbox
+from mailftp.store.records import Change, MailboxListing
 from mailftp.wire.journal import Journal
 
 #: Messages kept in states that nobody looks at: about 32 octets each.
@@ -73,7 +75,7 @@ class MailboxStates:
         while True:
             kept = self._kept.get(self._names.get(key, 0))
             if kept is None or not await self._current(kept, key):
-                changes = await self._store.read(MailboxSince(*key))
+                changes = await self._store.read(ListMailbox(*key))
                 if changes is None:
                     raise LookupError(f"there is no mailbox {name}")
                 kept = self._keep(changes)
@@ -114,7 +116,7 @@ class MailboxStates:
 
     # Keeping up.
 
-    def _keep(self, changes: MailboxChanges) -> _Kept:
+    def _keep(self, changes: MailboxListing) -> _Kept:
         """Another may have read it first; then `changes`, which tell of no expunges, are of no use."""
         kept = self._kept.get(changes.mailbox.id)
         if kept is None:
@@ -194,20 +196,18 @@ class MailboxStates:
     async def _read(self, kept: _Kept) -> None:
         state = kept.state
         mailbox = state.mailbox
-        name: str | None = mailbox.name
-        # Names may change between two looks; a mailbox renamed thrice meanwhile is read with the next change.
-        for _ in range(3):
-            if name is None:
-                break
-            changes = await self._store.read(MailboxSince(mailbox.account_id, name, state.modseq))
-            if changes is not None and changes.mailbox.id == mailbox.id:
-                state.apply(changes)
-                return
-            boxes = await self._store.read(Mailboxes(mailbox.account_id))
-            name = next((box.name for box in boxes if box.id == mailbox.id), None)
-        if name is None:
-            kept.gone = True
-            self._forget(mailbox.id)
+        changes = await self._store.read(ListMailbox(mailbox.account_id, mailbox.id, state.modseq))
+        if changes is not None and not changes.vanished_complete:
+            # What it was expunged of is remembered no more: a state that was laid by for a month.
+            changes = await self._store.read(ListMailbox(mailbox.account_id, mailbox.id))
+            if changes is not None:
+                gone = sorted(set(state.uids).difference(changes.uids))
+                changes = replace(changes, vanished=array("I", gone))
+        if changes is not None:
+            state.apply(changes)
+            return
+        kept.gone = True
+        self._forget(mailbox.id)
         raise LookupError("the mailbox is gone")
 
     def _forget(self, mailbox_id: int) -> None:

@@ -16,9 +16,15 @@ from mailftp.store.records import (
     Grant,
     Mailbox,
     MailboxChanges,
+    MailboxListing,
+    MailboxStatus,
     MaildropListing,
+    MessageTexts,
+    Places,
     QueueFilter,
     QueueMessage,
+    ReadyItem,
+    ReadyTexts,
     Verifier,
 )
 
@@ -89,6 +95,69 @@ class MailboxSince(Query[MailboxChanges | None]):
     account_id: int
     name: str = "INBOX"
     modseq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListMailbox(Query[MailboxListing | None]):
+    """A mailbox of an account, by name or id, with what is newer than `modseq`; None when there is none.
+
+    With modseq 0 the asker knows nothing yet, and is told of no expunges.
+    """
+
+    account_id: int
+    mailbox: str | int = "INBOX"
+    modseq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListStatus(Query[tuple[MailboxStatus, ...]]):
+    """Of those of an account's mailboxes that are named, by name; of all when `names` is None.
+
+    What did not change since it was last asked is not counted again.
+    """
+
+    account_id: int
+    names: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListPlaces(Query[Places | None]):
+    """Of the UIDs that are there; None when the account has no such mailbox. A `range` of UIDs, of step 1, is
+    read as it lies and costs what is there, not what it names."""
+
+    account_id: int
+    mailbox_id: int
+    uids: range | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadReady(Query[ReadyTexts | None]):
+    """Ready-made ENVELOPEs and the like of messages, of the UIDs that are there; `uids` as in ListPlaces.
+
+    The caller bounds it: a message is about a kilobyte, all are in memory at one time.
+    """
+
+    account_id: int
+    mailbox_id: int
+    uids: range | tuple[int, ...]
+    items: tuple[ReadyItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMessages(Query[MessageTexts | None]):
+    """Messages of a mailbox, of the UIDs that are there; `uids` as in ListPlaces. The caller bounds what the
+    small bodies come to: all are in memory at one time.
+
+    With `header_only`, of a body only its header with the empty line, of a large one as well (as far as its
+    first SMALL_BODY octets go). With `with_index`, their stored indexes too: an index of an older version is
+    b"", and `Indexes` makes it again.
+    """
+
+    account_id: int
+    mailbox_id: int
+    uids: range | tuple[int, ...]
+    header_only: bool = False
+    with_index: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailftp.imap.mailbox_state import _SPARE_SETS, MailboxState
 from mailftp.imap.selected import News, SelectedView
-from mailftp.store.records import BodyRef, Mailbox, MailboxChanges, Message
+from mailftp.store.records import Mailbox, MailboxListing
 
 FLAGS = tuple(map(frozenset, ((), ("\\Seen",), ("\\Seen", "\\Flagged"), ("$Forwarded",))))
 
@@ -38,14 +40,21 @@ class Kept:
             del self.messages[uid]
             self.tombstones[uid] = self.modseq
 
-    def since(self, modseq: int) -> MailboxChanges:
-        messages = tuple(
-            Message(7, uid, at, uid, uid, BodyRef(uid, 100 + uid, False), b"", float(uid), flags)
-            for uid, (at, flags) in sorted(self.messages.items())
-            if at > modseq
+    def since(self, modseq: int) -> MailboxListing:
+        rows = [(uid, at, flags) for uid, (at, flags) in sorted(self.messages.items()) if at > modseq]
+        uids = [uid for uid, *_ in rows]
+        sets = tuple(sorted({flags for *_, flags in rows}, key=sorted))
+        gone = sorted(uid for uid, at in self.tombstones.items() if at > modseq) if modseq else ()
+        return MailboxListing(
+            Mailbox(7, 1, "INBOX", 1, self.uidnext, self.modseq),
+            array("I", uids),
+            array("Q", [at for _, at, _ in rows]),
+            array("Q", [100 + uid for uid in uids]),
+            array("d", map(float, uids)),
+            array("I", [sets.index(flags) for *_, flags in rows]),
+            sets,
+            array("I", gone),
         )
-        gone = tuple(uid for uid, at in self.tombstones.items() if at > modseq) if modseq else ()
-        return MailboxChanges(Mailbox(7, 1, "INBOX", 1, self.uidnext, self.modseq), messages, gone)
 
     def state(self) -> MailboxState:
         changes = self.since(0)

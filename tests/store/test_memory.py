@@ -12,10 +12,11 @@ from tests.store.appending import Appending
 from tests.store.conformance import START, Conformance
 from tests.store.copying import Copying
 from tests.store.hierarchy import Hierarchy
+from tests.store.listing import Listing
 from tests.store.messages import message, staged
 
 
-class MemoryConformance(Aliasing, Appending, Copying, Hierarchy, Conformance, TestCase):
+class MemoryConformance(Aliasing, Appending, Copying, Hierarchy, Listing, Conformance, TestCase):
     async def open_store(self, mail_quota=None):
         store = MemoryStore(self.clock.seconds, mail_quota)
         await store.start()

@@ -15,9 +15,10 @@ from tests.store.appending import Appending
 from tests.store.conformance import Conformance
 from tests.store.copying import Copying
 from tests.store.hierarchy import Hierarchy
+from tests.store.listing import Listing
 
 
-class SQLiteConformance(Aliasing, Appending, Copying, Hierarchy, Conformance, TestCase):
+class SQLiteConformance(Aliasing, Appending, Copying, Hierarchy, Listing, Conformance, TestCase):
     async def open_store(self, mail_quota=None):
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)

@@ -44,7 +44,9 @@ def _copy(state: State, unit: CopyMessages | MoveMessages, hold_to_quota: bool) 
     modseq = state.touch(target, holder)
     target.mailbox = replace(target.mailbox, uidnext=first + len(messages))
     for uid, message in enumerate(messages, first):
-        target.messages[uid] = replace(message, mailbox_id=target.mailbox.id, uid=uid, modseq=modseq)
+        target.messages[uid] = replace(
+            message, mailbox_id=target.mailbox.id, uid=uid, modseq=modseq, saved=state.now()
+        )
         holder.threads[message.thread_id][message.email_id] += 1
         state.bodies[message.body.id].holders += 1
     targets = tuple(range(first, first + len(messages)))

@@ -13,7 +13,17 @@ from mailftp.message.index import MessageIndex, index_message
 from mailftp.store import queries, units
 from mailftp.store.engine import Store, StoreFault
 from mailftp.store.feed import Feed, Hear, merge
-from mailftp.store.memory import aliases, appending, copying, hierarchy, mail, maildrops, queue, reading
+from mailftp.store.memory import (
+    aliases,
+    appending,
+    copying,
+    hierarchy,
+    listing,
+    mail,
+    maildrops,
+    queue,
+    reading,
+)
 from mailftp.store.memory.state import State
 from mailftp.store.records import StagedBody
 
@@ -58,6 +68,11 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.Mailboxes: reading.mailboxes,
     queries.Subscriptions: reading.subscriptions,
     queries.MailboxSince: reading.mailbox_since,
+    queries.ListMailbox: listing.list_mailbox,
+    queries.ListStatus: listing.list_status,
+    queries.ListPlaces: listing.list_places,
+    queries.ReadReady: listing.read_ready,
+    queries.ReadMessages: listing.read_messages,
     queries.ListMaildrop: maildrops.list_maildrop,
     queries.Copies: maildrops.copies,
     queries.Bodies: reading.bodies,

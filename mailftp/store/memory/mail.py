@@ -154,6 +154,7 @@ def file_body(
             prefix=filing.prefix,
             received=received,
             flags=flag_sets.canonical(filing.flags),
+            saved=state.now(),
         )
         box.messages[uid] = message
         body.holders += 1

@@ -13,11 +13,13 @@ from mailftp.store.sqlite import (
     appending,
     copying,
     hierarchy,
+    listing,
     mailboxes,
     maildrops,
     queue,
     reading,
     sweeping,
+    texts,
 )
 from mailftp.store.sqlite.reading import View
 from mailftp.store.sqlite.transaction import Transaction
@@ -63,6 +65,11 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.Mailboxes: reading.mailboxes,
     queries.Subscriptions: reading.subscriptions,
     queries.MailboxSince: reading.mailbox_since,
+    queries.ListMailbox: listing.list_mailbox,
+    queries.ListStatus: listing.list_status,
+    queries.ListPlaces: listing.list_places,
+    queries.ReadReady: texts.read_ready,
+    queries.ReadMessages: texts.read_messages,
     queries.ListMaildrop: maildrops.list_maildrop,
     queries.Copies: maildrops.copies,
     queries.Bodies: reading.bodies,

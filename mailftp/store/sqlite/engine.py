@@ -20,6 +20,7 @@ from mailftp.store.feed import Feed, Hear
 from mailftp.store.queries import Query
 from mailftp.store.records import Change
 from mailftp.store.sqlite.blobs import Blobs
+from mailftp.store.sqlite.counts import Counts
 from mailftp.store.sqlite.dispatch import QUERIES
 from mailftp.store.sqlite.reading import View
 from mailftp.store.sqlite.schema import open_reader
@@ -69,6 +70,7 @@ class SQLiteStore(Store):
         self._readers = ThreadPool(0, READERS, "store-read")
         self._stagers = ThreadPool(0, STAGERS, "store-stage")
         self._staging = Staging(self._blobs, reactor, self._stagers, index)
+        self._counts = Counts()
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._writer = Writer(
@@ -148,7 +150,7 @@ class SQLiteStore(Store):
 
     def _read(self, query: Query[R]) -> R:
         connection = self._reader()
-        view = View(connection, self._blobs, self._clock.seconds, self._index, self._keep_index)
+        view = View(connection, self._blobs, self._clock.seconds, self._index, self._keep_index, self._counts)
         try:
             connection.execute("BEGIN")
             try:

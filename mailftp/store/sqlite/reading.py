@@ -44,6 +44,7 @@ from mailftp.store.records import (
 )
 from mailftp.store.sqlite.accounts import ACCOUNT_COLUMNS, VERIFIER_COLUMNS, account_of, verifier_of
 from mailftp.store.sqlite.blobs import Blobs
+from mailftp.store.sqlite.counts import Counts
 from mailftp.store.sqlite.mailboxes import MAILBOX_COLUMNS, mailbox_of
 from mailftp.store.sqlite.queue import RECIPIENT_COLUMNS, messages_of, recipient_of
 from mailftp.store.sqlite.transaction import Row
@@ -59,6 +60,7 @@ class View:
     index: Callable[[bytes | memoryview], MessageIndex]
     #: Told of an index that was made again, to be stored.
     remade: Callable[[int, bytes], None]
+    counts: Counts
 
     def all(self, sql: str, values: tuple[object, ...] = ()) -> list[Row]:
         return self.connection.execute(sql, values).fetchall()
@@ -105,7 +107,8 @@ def mailbox_since(view: View, query: MailboxSince) -> MailboxChanges | None:
     # The whole mailbox lies in UID order; what is new of it is found by modseq.
     order = "INDEXED BY mailbox_messages_by_modseq" if query.modseq else "NOT INDEXED"
     rows = view.all(
-        "SELECT mm.uid, mm.modseq, mm.flags, e.id, e.thread_id, e.body_id, e.body_size, e.prefix, e.received"
+        "SELECT mm.uid, mm.modseq, mm.flags, e.id, e.thread_id, e.body_id, e.body_size, e.prefix, e.received,"
+        " mm.saved"
         f" FROM mailbox_messages AS mm {order} CROSS JOIN emails AS e ON e.id = mm.email_id"
         " WHERE mm.mailbox_id = ? AND mm.modseq > ? ORDER BY mm.uid",
         (mailbox.id, query.modseq),
@@ -121,8 +124,9 @@ def mailbox_since(view: View, query: MailboxSince) -> MailboxChanges | None:
             prefix,
             received,
             flag_sets.from_text(flags),
+            saved,
         )
-        for uid, modseq, flags, email_id, thread_id, body_id, size, prefix, received in rows
+        for uid, modseq, flags, email_id, thread_id, body_id, size, prefix, received, saved in rows
     )
     gone: list[Row] = []
     if query.modseq:
@@ -159,7 +163,7 @@ def indexes(view: View, query: Indexes) -> tuple[MessageIndex, ...]:
     ids = {ref.id for ref in query.refs}
     for body_id, stored in _stored_indexes(view, ids):
         index = MessageIndex.decode(stored)
-        found[body_id] = _remake(view, body_id) if index is None else index
+        found[body_id] = remake(view, body_id) if index is None else index
     if len(found) < len(ids):
         raise MissingBody(f"there is no body {min(ids - found.keys())}")
     return tuple(found[ref.id] for ref in query.refs)
@@ -172,7 +176,7 @@ def _stored_indexes(view: View, ids: Iterable[int]) -> list[Row]:
     )
 
 
-def _remake(view: View, body_id: int) -> MessageIndex:
+def remake(view: View, body_id: int) -> MessageIndex:
     row = view.one("SELECT sha256, data FROM bodies WHERE id = ?", (body_id,))
     assert row is not None  # A foreign key says so.
     sha256, data = row

@@ -1,0 +1,27 @@
+"""What was counted in mailboxes, kept for who asks again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from mailftp.store.records import Mailbox
+
+
+class Counts:
+    """A client that asks for the STATUS of a thousand mailboxes each minute finds one that changed.
+
+    Each use is one step under Python's lock, so the readers share it."""
+
+    def __init__(self, most: int = 20_000) -> None:
+        self._most = most
+        #: Mailbox id -> its modseq and the counts.
+        self._known: OrderedDict[int, tuple[int, tuple[int, int, int, int]]] = OrderedDict()
+
+    def get(self, mailbox: Mailbox) -> tuple[int, int, int, int] | None:
+        known = self._known.get(mailbox.id)
+        return known[1] if known is not None and known[0] == mailbox.modseq else None
+
+    def keep(self, mailbox: Mailbox, counts: tuple[int, int, int, int]) -> None:
+        self._known[mailbox.id] = (mailbox.modseq, counts)
+        if len(self._known) > self._most:
+            self._known.popitem(last=False)
