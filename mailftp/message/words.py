@@ -30,6 +30,25 @@ def decode_words(text: bytes) -> str:
     return _storable(_decode_words(text) if b"=?" in text else _raw(text))
 
 
+def decode_charset(octets: bytes, charset: bytes) -> str:
+    """A text of that character set, of which the last character may be cut; UTF-8 or else Latin-1 where the
+    name is empty or nobody knows it. Storable, as `decode_words`."""
+    name = _charset(charset)
+    # US-ASCII is what mail says that was never looked at.
+    if not name or name in ("us_ascii", "ascii"):
+        return _storable(octets.decode("utf-8", "ignore") if _cut_utf8(octets) else _raw(octets))
+    return _storable(_decode(octets, name))
+
+
+def _cut_utf8(octets: bytes) -> bool:
+    """Whether it is UTF-8 but for a character that is cut at the end."""
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.end == len(octets) and error.reason == "unexpected end of data"
+    return True
+
+
 def _decode_words(text: bytes) -> str:
     out: list[str] = []
     pending: list[bytes] = []
