@@ -28,6 +28,8 @@ from mailftp.files.home import IHome
 from mailftp.files.homes import Homes
 from mailftp.files.threads import FileThreads
 from mailftp.ftp.server import FTPFactory
+from mailftp.imap.mailbox_states import MailboxStates
+from mailftp.imap.server import IMAPFactory
 from mailftp.intake.hooks import IMailHook
 from mailftp.intake.intake import Intake
 from mailftp.pop3.expiry import Expiry
@@ -52,6 +54,8 @@ PROTOCOLS = {
     "lmtp": "smtp",
     "pop3": "pop3",
     "pop3s": "pop3",
+    "imap": "imap",
+    "imaps": "imap",
 }
 
 
@@ -84,6 +88,7 @@ class Foundations:
         self.locks = MaildropLocks()
         self._locks_file = settings.data / "maildrops.lock"
         self.visits = Visits()
+        self.mailboxes = MailboxStates(store)
         self.expiry = Expiry(store, reactor)
         self.limits = ConnectionLimits(0, 0)
         #: From this come the salts that unknown names are given; the same at each start.
@@ -105,6 +110,7 @@ class Foundations:
         yield self.hashing.start, self.hashing.stop
         yield self.store.start, self.store.stop
         yield self.sessions.start, self.sessions.stop
+        yield self.mailboxes.start, self.mailboxes.stop
         yield self._share_locks, self.locks.close
         yield self.expiry.start, self.expiry.stop
 
@@ -140,6 +146,8 @@ class Rooms:
             made = FTPFactory(wiring, self.login, base.reactor)
         elif protocol == "pop3":
             made = POP3Factory(wiring, self.login, self.mechanisms, base.visits)
+        elif protocol == "imap":
+            made = IMAPFactory(wiring, self.login, self.mechanisms, base.mailboxes)
         else:
             made = SMTPFactory(wiring, self.intake, self.login, self.mechanisms, base.hooks)
         self._factories.append(made)

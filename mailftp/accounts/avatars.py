@@ -1,8 +1,8 @@
 """What a login gives, by protocol. A realm hands these out by interface; one portal serves all protocols.
 
 FTP asks for `mailftp.files.home.IHome` or `twisted.protocols.ftp.IFTPShell`, POP3 for `IMaildrop` or
-`twisted.mail.pop3.IMailbox`, submission for `ISubmitter`. mailftp.accounts.adapters turns
-Twisted's two into ours.
+`twisted.mail.pop3.IMailbox`, submission for `ISubmitter`, IMAP for `IMailAccount`.
+mailftp.accounts.adapters turns Twisted's two into ours.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from mailftp.message.address import Address
+from mailftp.store.engine import Store
+from mailftp.store.records import Account
 
 
 class MaildropLocked(Exception):
@@ -69,6 +71,15 @@ class ISubmitter(Interface):
 
     def may_send_as(address: Address) -> bool:
         """Whether this address may stand in MAIL FROM."""
+
+
+class IMailAccount(Interface):
+    """All mail of an account: its owner works with the store's units and queries, each of which names the
+    account."""
+
+    address: str = Attribute("The login name: a full address.")
+    account: Account = Attribute("The account as it was at login.")
+    store: Store = Attribute("Where its mail is; the server's own store.")
 
 
 class IMaildrop(Interface):

@@ -11,7 +11,7 @@ from twisted.cred.portal import IRealm
 from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import Interface, implementer
 
-from mailftp.accounts.avatars import IMaildrop, ISubmitter
+from mailftp.accounts.avatars import IMailAccount, IMaildrop, ISubmitter
 from mailftp.accounts.checkers import AvatarId
 from mailftp.accounts.listings import Listings
 from mailftp.accounts.maildrop import MaildropLocks, StoreMaildrop
@@ -47,9 +47,21 @@ class Submitter:
         return address.key == self.address
 
 
+@implementer(IMailAccount)
+@dataclass(frozen=True, slots=True)
+class MailAccount:
+    account: Account
+    store: Store
+
+    @property
+    def address(self) -> str:
+        """Login names the session by it."""
+        return self.account.address
+
+
 @implementer(IRealm)
 class MailRealm:
-    """Hands out ISubmitter, IMaildrop and IHome; the first that is asked for and can be had.
+    """Hands out ISubmitter, IMailAccount, IMaildrop and IHome; the first that is asked for and can be had.
 
     An avatar id that comes from another checker than ours (`file:` and the like) names an account of
     the store too: the checker says who it is, the store what is theirs.
@@ -99,6 +111,8 @@ class MailRealm:
                 avatar = StoreMaildrop(
                     self._store, account, self._locks, self._listings, expiring=self._expiring
                 )
+            elif interface is IMailAccount:
+                avatar = MailAccount(account, self._store)
             elif interface is IHome:
                 avatar = await maybeDeferred(self._home_for, account)
             else:

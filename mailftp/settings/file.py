@@ -51,7 +51,7 @@ LARGEST_FILE = 1 << 20
 
 #: Services that the file may name and that this release does not serve: a notice and no fault, so that one
 #: file serves every release.
-NOT_SERVED = ("imap", "imaps", "http", "https", "dns")
+NOT_SERVED = ("http", "https", "dns")
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 PROTOCOLS = ("ftp", "smtp", "submission", "pop3", "imap", "http")

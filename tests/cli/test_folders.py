@@ -120,8 +120,8 @@ class Check(SynchronousTestCase):
     def test_notice(self) -> None:
         """A service of a later release is a notice, and the file is fine."""
         file = Path(self.mktemp())
-        file.write_text('[listen]\nimap = ["tcp:2143"]\n')
+        file.write_text('[listen]\nhttp = ["tcp:2080"]\n')
         status, out, err = call("check", "--config", str(file))
         self.assertEqual(status, 0)
-        self.assertIn("listen.imap", err)
+        self.assertIn("listen.http", err)
         self.assertIn("fine", out)

@@ -10,24 +10,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailftp.imap.sequence import SAVED, parse_set
-from mailftp.imap.syntax import (
+from mailftp.imap.parser import MAX_DEPTH, Parser, SyntaxFault
+from mailftp.imap.scanner import (
     COMMAND,
     COMMAND_BEFORE_LOGIN,
     DROPPED,
     LITERAL_BEFORE_LOGIN,
     LITERAL_MINUS,
-    MAX_DEPTH,
     Broken,
-    Command,
     CommandScanner,
+    CommandText,
     Continue,
     Event,
     Fault,
     Message,
-    Parser,
-    SyntaxFault,
 )
+from mailftp.imap.sequence import SAVED, parse_set
 
 REFUSED = 13
 
@@ -83,9 +81,9 @@ class ScannerTests(SynchronousTestCase):
             b"a LOGIN {5}\r\nalice {3+}\r\n\r\n{ {0+}\r\n\r\nb NOOP\r\n\r\n",
             [
                 Continue(),
-                Command(b"a LOGIN {5}\r\nalice {3+}\r\n\r\n{ {0+}\r\n"),
-                Command(b"b NOOP"),
-                Command(b""),
+                CommandText(b"a LOGIN {5}\r\nalice {3+}\r\n\r\n{ {0+}\r\n"),
+                CommandText(b"b NOOP"),
+                CommandText(b""),
             ],
             authenticated=False,
         )
@@ -100,25 +98,25 @@ class ScannerTests(SynchronousTestCase):
                 b"x\r\n{9}",
                 Message(b" (\\Draft) ", 2, False, True),
                 b"\0y",
-                Command(b""),
-                Command(b"b NOOP"),
+                CommandText(b""),
+                CommandText(b"b NOOP"),
             ],
         )
         self.check(
             b"a UID REPLACE 7 {1+}\r\nb {0}\r\n\r\n",
-            [Message(b"a UID REPLACE 7 {1+}\r\nb ", 0, True, False), b"", Command(b"")],
+            [Message(b"a UID REPLACE 7 {1+}\r\nb ", 0, True, False), b"", CommandText(b"")],
         )
         self.check(
             b'a REPLACE * "c" {1+}\r\nx\r\n',
-            [Message(b'a REPLACE * "c" ', 1, False, False), b"x", Command(b"")],
+            [Message(b'a REPLACE * "c" ', 1, False, False), b"x", CommandText(b"")],
         )
 
     def test_no_message_before_login(self) -> None:
         """A literal of an APPEND is one as any other, within its limit."""
-        self.check(b"a APPEND b {2+}\r\nxy\r\n", [Command(b"a APPEND b {2+}\r\nxy")], authenticated=False)
+        self.check(b"a APPEND b {2+}\r\nxy\r\n", [CommandText(b"a APPEND b {2+}\r\nxy")], authenticated=False)
         self.check(
             b"a APPEND b {99999}\r\nb NOOP\r\n",
-            [Fault(b"a", "a literal has more than 4096 octets"), Command(b"b NOOP")],
+            [Fault(b"a", "a literal has more than 4096 octets"), CommandText(b"b NOOP")],
             authenticated=False,
         )
 
@@ -127,15 +125,15 @@ class ScannerTests(SynchronousTestCase):
         after = b"b NOOP\r\n"
         self.check(
             b"a APPEND c {13}\r\n" + after,
-            [Message(b"a APPEND c ", 13, True, False), Fault(b"a", "no"), Command(b"b NOOP")],
+            [Message(b"a APPEND c ", 13, True, False), Fault(b"a", "no"), CommandText(b"b NOOP")],
         )
         self.check(
             b"a APPEND c {13+}\r\n12345\r\nx NOOP {8+}\r\ny NOOP\r\n\r\n" + after,
-            [Message(b"a APPEND c ", 13, False, False), Fault(b"a", "no"), Command(b"b NOOP")],
+            [Message(b"a APPEND c ", 13, False, False), Fault(b"a", "no"), CommandText(b"b NOOP")],
         )
         self.check(
             b"a APPEND c {13+}\r\n12345\r\nx NOOP {8}\r\n" + after,
-            [Message(b"a APPEND c ", 13, False, False), Fault(b"a", "no"), Command(b"b NOOP")],
+            [Message(b"a APPEND c ", 13, False, False), Fault(b"a", "no"), CommandText(b"b NOOP")],
         )
 
     def test_literal_minus(self) -> None:
@@ -143,10 +141,10 @@ class ScannerTests(SynchronousTestCase):
         for before in (b"a SEARCH TEXT", b"a APPEND b"):
             data = before + b" {4097+}\r\n" + b"x NOOP\r\n" * 512 + b"y\r\nb NOOP\r\n"
             fault = Fault(b"a", "a literal of more than 4096 octets has to wait for the server")
-            self.check(data, [fault, Command(b"b NOOP")], literal_minus=True)
+            self.check(data, [fault, CommandText(b"b NOOP")], literal_minus=True)
         self.check(
             b"a APPEND b {4097}\r\n" + b"x" * 4097 + b"\r\n",
-            [Message(b"a APPEND b ", 4097, True, False), b"x" * 4097, Command(b"")],
+            [Message(b"a APPEND b ", 4097, True, False), b"x" * 4097, CommandText(b"")],
             literal_minus=True,
         )
         self.assertEqual(LITERAL_MINUS, 4096)
@@ -155,12 +153,12 @@ class ScannerTests(SynchronousTestCase):
         """Of a line, of a literal, and of all literals of a command together."""
         for authenticated, most in ((False, COMMAND_BEFORE_LOGIN), (True, COMMAND)):
             exact = b"a " + b"x" * (most - 2)
-            self.assertEqual(events([exact + b"\r\n"], authenticated), [Command(exact)])
+            self.assertEqual(events([exact + b"\r\n"], authenticated), [CommandText(exact)])
             self.assertIsInstance(events([exact + b"x"], authenticated)[0], Broken)
             small = b"{1000+}\r\n" + b"y" * 1000
             (fault, last) = events([b"a " + small * (most // 1000 + 1) + b"\r\nb NOOP\r\n"], authenticated)
             self.assertEqual(fault, Fault(b"a", f"a command has more than {most} octets"))
-            self.assertEqual(last, Command(b"b NOOP"))
+            self.assertEqual(last, CommandText(b"b NOOP"))
         self.check(
             b"a LOGIN {%d}\r\n" % (LITERAL_BEFORE_LOGIN + 1),
             [Fault(b"a", f"a literal has more than {LITERAL_BEFORE_LOGIN} octets")],
@@ -198,9 +196,9 @@ class ScannerTests(SynchronousTestCase):
         """Lines of a SASL exchange between commands; STARTTLS throws away."""
         scanner = CommandScanner()
         scanner.feed(b"a AUTHENTICATE X\r\n{5}\r\nb STARTTLS\r\nc NOOP\r\nd {3")
-        self.assertEqual(scanner.next(), Command(b"a AUTHENTICATE X"))
+        self.assertEqual(scanner.next(), CommandText(b"a AUTHENTICATE X"))
         self.assertEqual(scanner.line(100), b"{5}")
-        self.assertEqual(scanner.next(), Command(b"b STARTTLS"))
+        self.assertEqual(scanner.next(), CommandText(b"b STARTTLS"))
         scanner.clear()
         self.assertEqual(len(scanner), 0)
         scanner.feed(b"e {3}\r\nx")

@@ -127,11 +127,11 @@ class Reading(SynchronousTestCase):
     def test_notices(self) -> None:
         """What this release does not serve is valid, and said."""
         read = self.parse(
-            'workers = 4\n[listen]\nimap = ["tcp:0"]\nsmtp = ["tcp:0"]\n[delivery]\ngive_up = "1h"'
+            'workers = 4\n[listen]\nhttp = ["tcp:0"]\nsmtp = ["tcp:0"]\n[delivery]\ngive_up = "1h"'
         )
         self.assertEqual(
             [notice.partition(":")[0] for notice in notices(read)],
-            ["listen.imap", "workers", "delivery.delay_warning"],
+            ["listen.http", "workers", "delivery.delay_warning"],
         )
 
     def test_missing_file(self) -> None:

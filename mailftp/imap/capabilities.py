@@ -1,0 +1,24 @@
+"""CAPABILITY: RFC 9051 section 6.1.1. What is offered in which state."""
+
+from __future__ import annotations
+
+from mailftp.imap.commands import State
+from mailftp.imap.context import Offer
+
+#: In every state.
+_ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"ID", b"ENABLE", b"SASL-IR")
+#: Of those who have logged in. A group of commands that offers more adds it here when it is complete.
+_LOGGED_IN: tuple[bytes, ...] = ()
+
+
+def capabilities(state: State, offer: Offer) -> bytes:
+    """Their names, spaces between."""
+    if state is not State.NOT_AUTHENTICATED:
+        return b" ".join((*_ALWAYS, *_LOGGED_IN))
+    names = list(_ALWAYS)
+    if offer.starttls:
+        names.append(b"STARTTLS")
+    if not offer.plaintext:
+        names.append(b"LOGINDISABLED")
+    names.extend(b"AUTH=%b" % name.encode("ascii") for name in offer.sasl)
+    return b" ".join(names)

@@ -1,0 +1,19 @@
+"""All commands by their names: each group of them is a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mailftp.imap import authentication, selecting
+from mailftp.imap.commands import Command, MessageCommand
+
+_GROUPS: tuple[tuple[Command[Any] | MessageCommand, ...], ...] = (
+    authentication.COMMANDS,
+    selecting.COMMANDS,
+)
+
+#: Name in capitals, "UID " before it where it has that form -> command.
+COMMANDS: Mapping[bytes, Command[Any] | MessageCommand] = {
+    command.name: command for group in _GROUPS for command in group
+}

@@ -1,0 +1,176 @@
+"""IMAP over a connection: TLS, login, timeouts, back-pressure. The protocol itself is session.py."""
+
+from __future__ import annotations
+
+from twisted.cred.credentials import ICredentials
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from mailftp.accounts.avatars import IMailAccount
+from mailftp.accounts.login import LoggedIn, Login
+from mailftp.accounts.sasl import Channel, Exchange, Mechanisms
+from mailftp.imap.context import Context, Offer
+from mailftp.imap.mailbox_states import MailboxStates
+from mailftp.imap.output import Output
+from mailftp.imap.session import Session
+from mailftp.settings import Settings
+from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
+from mailftp.wire.journal import Journal
+
+
+class IMAPConnection(Connection):
+    factory: IMAPFactory
+    session: Session
+
+    _output: Output
+    _work: Deferred[None] | None = None
+    _securing: Deferred[None] | None = None
+
+    # What happened.
+
+    def opened(self) -> None:
+        self._output = Output(self)
+        self._shared = Context(_Link(self), self._output, self.factory.states)
+        self.session = Session(self._shared)
+        work = Deferred.fromCoroutine(self.session.run())
+        work.addCallbacks(self._said, self._cancelled)
+        if not work.called:
+            self._work = work
+
+    def _said(self, result: object) -> None:
+        self._work = None
+        self.close()
+
+    def _cancelled(self, failure: Failure) -> None:
+        # Nothing else comes out of it: the connection is gone.
+        failure.trap(CancelledError)  # type: ignore[no-untyped-call]  # untyped upstream
+
+    def received(self, data: bytes) -> None:
+        self.session.feed(data)
+        if not self.session.waiting:
+            self.pause()
+
+    def secured(self) -> None:
+        securing, self._securing = self._securing, None
+        if securing is not None:
+            securing.callback(None)
+
+    def expired(self, clock: Expiry) -> None:
+        """RFC 9051 section 5.4: an autologout says BYE."""
+        why = "no login came" if clock is Expiry.LOGIN else "nothing was said for too long"
+        self.session.stop(f"{why}: connect again")
+
+    def ended(self) -> None:
+        self.session.end()
+
+    def drain(self) -> None:
+        self.session.stop("the server is stopping")
+
+    def closed(self, reason: Failure) -> None:
+        work, self._work = self._work, None
+        if work is not None:
+            work.cancel()
+        self._shared.leave_mailbox()
+        self._shared.log_out()
+
+    def refusal(self, reason: str) -> bytes:
+        return f"* BYE [UNAVAILABLE] {reason}\r\n".encode()
+
+    def unread(self, full: bool) -> None:
+        super().unread(full)
+        self._output.unread(full)
+        if not full:
+            self.session.heard()
+
+    # What the session asks for, by its Link.
+
+    def encrypt(self) -> Deferred[None]:
+        """Begin the handshake; fires when it is complete."""
+        # What came in the clear behind STARTTLS is never looked at (CVE-2011-0411, CVE-2021-33515).
+        self.session.scanner.clear()
+        self._securing = securing = Deferred[None]()
+        self.start_tls()
+        return securing
+
+    def evict(self) -> None:
+        """The account's password changed, or it was disabled or removed."""
+        if self.session.idle:
+            self.session.stop("the account has changed, log in again")
+        else:
+            self.abort()
+
+
+class _Link:
+    """The session's Link (mailftp.imap.context)."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: IMAPConnection) -> None:
+        self._connection = connection
+
+    @property
+    def journal(self) -> Journal:
+        return self._connection.journal
+
+    @property
+    def secure(self) -> bool:
+        return self._connection.secure
+
+    @property
+    def settings(self) -> Settings:
+        return self._connection.factory.wiring.settings
+
+    def _channel(self) -> Channel:
+        connection = self._connection
+        allowed = connection.factory.login.offers(
+            secure=connection.secure, peer=connection.peer, service=connection.factory.wiring.service
+        )
+        return Channel(connection.secure, allowed, connection.tls_exporter() if connection.secure else None)
+
+    def offer(self) -> Offer:
+        channel, factory = self._channel(), self._connection.factory
+        starttls = factory.wiring.tls is not None and not self._connection.secure
+        return Offer(starttls, channel.plaintext_allowed, factory.mechanisms.offered(channel))
+
+    def begin(self, mechanism: str) -> Exchange | None:
+        return self._connection.factory.mechanisms.begin(mechanism, self._channel())
+
+    def attempt(self, credentials: ICredentials) -> Deferred[LoggedIn]:
+        connection = self._connection
+        return connection.factory.login.attempt(
+            credentials,
+            peer=connection.peer,
+            service=connection.factory.wiring.service,
+            context=connection.context,
+            interfaces=(IMailAccount,),
+            close=connection.evict,
+        )
+
+    def entered(self, entered: bool) -> None:
+        connection = self._connection
+        connection.read_much(entered)
+        wiring = connection.factory.wiring
+        deadline = wiring.clock.seconds() + wiring.settings.limits.login_timeout
+        connection.login_deadline = None if entered else deadline
+
+    def start_tls(self) -> Deferred[None]:
+        return self._connection.encrypt()
+
+    def read(self) -> None:
+        self._connection.resume()
+
+    def abort(self) -> None:
+        self._connection.abort()
+
+
+class IMAPFactory(ConnectionFactory):
+    """One service, "imap" or "imaps"."""
+
+    protocol = IMAPConnection
+
+    def __init__(self, wiring: Wiring, login: Login, mechanisms: Mechanisms, states: MailboxStates) -> None:
+        """Factories over the same store share `states`, which somebody else starts and stops."""
+        super().__init__(wiring)
+        self.login = login
+        self.mechanisms = mechanisms
+        self.states = states
