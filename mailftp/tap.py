@@ -24,7 +24,7 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 
-from mailftp.accounts.credentials import IClientCertificate
+from mailftp.accounts.credentials import IBearerToken, IClientCertificate
 from mailftp.app import Server, StartFault
 from mailftp.intake.hooks import IMailHook
 from mailftp.operation.admin import Refused
@@ -50,7 +50,7 @@ class Options(usage.Options, strcred.AuthOptionMixin):
         "made in ./mailftp-data at the first start."
     )
     optParameters = [["config", "c", None, "The settings file."]]
-    supportedInterfaces = (IUsernamePassword, IClientCertificate)
+    supportedInterfaces = (IUsernamePassword, IClientCertificate, IBearerToken)
 
 
 def makeService(options: Options, reactor: Any = None) -> TwistdServer:

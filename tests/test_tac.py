@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import ftplib
 import io
+import json
 import poplib
 import signal
 import smtplib
 import socket
+import threading
+from base64 import b64decode, b64encode
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,6 +32,27 @@ class Policy(MailHook):
 
 policy = Policy()
 """
+
+
+class Issuer(BaseHTTPRequestHandler):
+    """Tells of tokens, as RFC 7662 has it."""
+
+    def do_POST(self) -> None:
+        form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        assert self.headers["Authorization"] == "Basic " + b64encode(b"mail:secret").decode()
+        answer = {
+            "good": {"active": True, "username": "bob", "scope": "openid mail"},
+            "other-scope": {"active": True, "username": "bob", "scope": "openid"},
+        }.get(form["token"][0], {"active": False})
+        body = json.dumps(answer).encode()
+        self.send_response(503 if form["token"] == ["fault"] else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Says nothing."""
+
 
 MESSAGE = b"Subject: hello\r\n\r\n.dot\r\nbye\r\n"
 
@@ -72,6 +98,44 @@ class Tac(SynchronousTestCase):
         self.assertEqual(pop3.stat(), (0, 0))
         pop3.quit()
         self.ftp(ports["ftp"], "bob").quit()
+        self.assertEqual(serving.stop(), -signal.SIGTERM)
+
+    def test_tokens(self) -> None:
+        """A token opens the account that its issuer names, and passwords are as good as ever."""
+        ports = self.configure()
+        issuer = ThreadingHTTPServer(("127.0.0.1", 0), Issuer)
+        self.addCleanup(issuer.server_close)
+        serving_http = threading.Thread(target=issuer.serve_forever)
+        serving_http.start()
+        self.addCleanup(serving_http.join)
+        self.addCleanup(issuer.shutdown)
+        serving = self.serve(
+            "tokens.tac",
+            MAILFTP_CONFIG=str(self.config),
+            INTROSPECTION=f"http://127.0.0.1:{issuer.server_port}/introspect",
+            CLIENT="mail:secret",
+        )
+        serving.wait_for("server started")
+        for token, answer in (
+            (b"good", b"+OK maildrop has 0 messages (0 octets)"),
+            (b"other-scope", b"-ERR [AUTH] wrong name or password"),
+            (b"old", b"-ERR [AUTH] wrong name or password"),
+            (b"fault", b"-ERR [SYS/TEMP] the accounts cannot be read just now"),
+        ):
+            pop3 = poplib.POP3("127.0.0.1", ports["pop3"], timeout=30)
+            said = b64encode(b"n,a=bob,\x01auth=Bearer " + token + b"\x01\x01")
+            pop3._putline(b"AUTH OAUTHBEARER " + said)
+            got = pop3._getline()[0]
+            if got.startswith(b"+ "):
+                self.assertEqual(json.loads(b64decode(got[2:])), {"status": "invalid_token", "scope": "mail"})
+                pop3._putline(b"AQ==")
+                got = pop3._getline()[0]
+            self.assertEqual(got, answer)
+            pop3.close()
+        pop3 = poplib.POP3("127.0.0.1", ports["pop3"], timeout=30)
+        pop3.user("bob")
+        pop3.pass_("secret")
+        pop3.quit()
         self.assertEqual(serving.stop(), -signal.SIGTERM)
 
     def test_hooks(self) -> None:

@@ -45,6 +45,22 @@ class IClientCertificate(ICredentials):
     certificate: x509.Certificate = Attribute("What it presented.")
 
 
+class IBearerToken(ICredentials):
+    """An OAuth 2.0 bearer token (SASL OAUTHBEARER, RFC 7628), for a deployment's checker: it answers the name
+    of the account that the token is for. A login that asked to be another account is refused by ours.
+
+    A checker that has the attributes `scope` and `openid_configuration` (an address), both text, has clients
+    told them when it refuses a token.
+    """
+
+    username: bytes = Attribute('Whom the client wants to be; b"" where it did not say.')
+    token: bytes = Attribute("The token, not empty, in the alphabet of RFC 6750 section 2.1.")
+    host: bytes = Attribute(
+        'The host that the client says it means to speak to, or b"". Anything may be in it.'
+    )
+    port: int | None = Attribute("The port, likewise.")
+
+
 class IScramKeys(ICredentialsChecker):
     """A checker that can tell what SCRAM's first answer says, and then check the proof."""
 
@@ -83,6 +99,17 @@ class ScramProof:
 class ClientCertificate:
     username: bytes
     certificate: x509.Certificate = field(repr=False)
+    peer: Peer | None = None
+    service: str = ""
+
+
+@implementer(IBearerToken)
+@dataclass(slots=True)
+class BearerToken:
+    username: bytes
+    token: bytes = field(repr=False)
+    host: bytes = b""
+    port: int | None = None
     peer: Peer | None = None
     service: str = ""
 

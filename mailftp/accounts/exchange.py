@@ -22,13 +22,16 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """The exchange is over: these credentials go to `Login.attempt`. `final` (SCRAM's server
-    signature), when not
-    None, is sent as one more challenge after a login that succeeded, to be answered by an empty
-    response."""
+    """The exchange is over: these credentials go to `Login.attempt`.
+
+    `final` (SCRAM's server signature), when not None, is sent as one more challenge after a login that
+    succeeded, to be answered by an empty response. `refusal` (OAUTHBEARER's error), when not None, is sent
+    as one after a login that was refused; whatever the client answers, it then hears that it was.
+    """
 
     credentials: ICredentials
     final: bytes | None = None
+    refusal: bytes | None = None
 
 
 class Exchange:

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IAnonymous, ICredentials
-from twisted.cred.error import LoginFailed
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import Portal
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -20,10 +20,10 @@ from zope.interface import Interface
 from zope.interface.interface import InterfaceClass
 
 from mailftp.accounts.adapters import adapt
-from mailftp.accounts.credentials import Anonymous, ClientCertificate, Password, ScramProof
+from mailftp.accounts.credentials import Anonymous, BearerToken, ClientCertificate, Password, ScramProof
 from mailftp.accounts.exchange import Channel
 from mailftp.accounts.guard import Guard
-from mailftp.accounts.names import shown_name
+from mailftp.accounts.names import full_name, shown_name
 from mailftp.accounts.passwords import Busy
 from mailftp.accounts.realm import Client
 from mailftp.settings import IMPLICIT_TLS, Auth
@@ -116,6 +116,7 @@ class Login:
             found = await self.portal.login(attempt.credentials, attempt.client, *interfaces)
             interface, avatar = adapt(found[0], found[1])
             logout = found[2]
+            self._check_asked_for(attempt, avatar, logout)
         except (LoginFailed, CancelledError) as error:
             # Whoever hangs up before the answer has guessed all the same.
             delay = self._guard.failed(peer, name, attempt.password)
@@ -133,6 +134,15 @@ class Login:
         name = str(getattr(avatar, "address", name))
         journal.record("login", name=name, peer=peer, service=attempt.service)
         return LoggedIn(name, interface, avatar, logout)
+
+    def _check_asked_for(self, attempt: _Attempt, avatar: object, logout: Callable[[], None]) -> None:
+        """RFC 7628 section 3.2: a token whose checker has not looked at whom the client asked to be opens no
+        other account than the one that was asked for."""
+        asked = attempt.username
+        if isinstance(attempt.credentials, BearerToken) and asked and hasattr(avatar, "address"):
+            if full_name(asked, self._domains) != avatar.address:
+                logout()
+                raise UnauthorizedLogin
 
     async def _refuse(self, attempt: _Attempt, name: str, delay: float, error: BaseException) -> NoReturn:
         hung_up = isinstance(error, CancelledError)
@@ -167,7 +177,7 @@ class _Attempt:
         self.journal = Journal(context)
         self.client = Client(peer, service, close)
         self.username, self.password = _known_of(credentials)
-        if isinstance(credentials, Password | ScramProof | ClientCertificate | Anonymous):
+        if isinstance(credentials, Password | ScramProof | ClientCertificate | BearerToken | Anonymous):
             credentials.peer, credentials.service = peer, service
 
     def shown_name(self, domains: tuple[str, ...]) -> str:
@@ -186,9 +196,12 @@ def _know_by_octets(checker: InMemoryUsernamePasswordDatabaseDontUse) -> None:
 
 
 def _known_of(credentials: ICredentials) -> tuple[bytes, bytes | None]:
-    """Name and password, of ours and of anybody's; b"" and None where there is none (anonymous)."""
+    """Name and password, of ours and of anybody's; b"" and None where there is none (anonymous). A token is
+    as a password: a phone that keeps trying an old one must not lock out the office around it."""
     username = getattr(credentials, "username", b"")
     password = getattr(credentials, "password", None)
+    if isinstance(credentials, BearerToken):
+        password = credentials.token
     if isinstance(username, str):
         username = username.encode("utf-8", "surrogateescape")
     if isinstance(password, str):

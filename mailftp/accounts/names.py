@@ -36,6 +36,11 @@ def full_name(username: bytes, domains: tuple[str, ...]) -> str | None:
         return None
 
 
+def unescape_saslname(name: bytes) -> bytes:
+    """RFC 5801 section 4: "," and "=" stand as =2C and =3D in a name."""
+    return name.replace(b"=2C", b",").replace(b"=3D", b"=")
+
+
 def shown_name(username: bytes, domains: tuple[str, ...]) -> str:
     """A login name for a log line: the full form where there is one, else what was sent, cut short."""
     name = full_name(username, domains)

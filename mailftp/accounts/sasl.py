@@ -1,6 +1,7 @@
-"""SASL mechanisms, in one place for every protocol: EXTERNAL, SCRAM-SHA-256 and -PLUS, PLAIN, LOGIN.
+"""SASL mechanisms, in one place for every protocol: EXTERNAL, SCRAM-SHA-256 and -PLUS, OAUTHBEARER, PLAIN,
+LOGIN.
 
-RFC 4422, 4616, 5802, 7677, 9266 (tls-exporter). A protocol decodes its base64, keeps its own limits on
+RFC 4422, 4616, 5802, 7628, 7677, 9266 (tls-exporter). A protocol decodes its base64, keeps its own limits on
 line lengths and "*", and knows nothing else. A fault or a cancelled exchange is no failed login: no
 password was looked at.
 """
@@ -11,7 +12,8 @@ from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.portal import Portal
 from zope.interface import Interface
 
-from mailftp.accounts.credentials import IClientCertificate, IPassword, IScramKeys, IScramProof
+from mailftp.accounts.bearer import Bearer, refusal
+from mailftp.accounts.credentials import IBearerToken, IClientCertificate, IPassword, IScramKeys, IScramProof
 from mailftp.accounts.exchange import Challenge, Channel, Exchange, Proven, SASLFault
 from mailftp.accounts.external import External
 from mailftp.accounts.plain import LoginExchange, Plain
@@ -27,12 +29,14 @@ class Mechanisms:
         self._portal = portal
 
     def offered(self, channel: Channel) -> tuple[str, ...]:
-        """Names, strongest first; password mechanisms only where `plaintext_allowed`."""
+        """Names, strongest first; those that send a secret as it is only where `plaintext_allowed`."""
         names: tuple[str, ...] = ()
         if self._scram() is not None:
             names = ("SCRAM-SHA-256",)
             if channel.exporter is not None:
                 names = ("SCRAM-SHA-256-PLUS", *names)
+        if channel.plaintext_allowed and self._takes(IBearerToken):
+            names = (*names, "OAUTHBEARER")
         if channel.plaintext_allowed and self._takes_passwords():
             names = (*names, "PLAIN", "LOGIN")
         if channel.certificate is not None and self._takes(IClientCertificate):
@@ -47,6 +51,8 @@ class Mechanisms:
             return None
         if name == "EXTERNAL" and channel.certificate is not None:
             return External(channel.certificate)
+        if name == "OAUTHBEARER":
+            return Bearer(refusal(self._portal.checkers[IBearerToken]))
         if name == "PLAIN":
             return Plain()
         if name == "LOGIN":

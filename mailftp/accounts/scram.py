@@ -25,6 +25,7 @@ from mailftp.accounts.exchange import (
     check_authorization,
     check_name,
 )
+from mailftp.accounts.names import unescape_saslname
 from mailftp.store.records import ScramKeys
 
 #: Octets of a message: two names, a nonce and the channel binding, with room for extensions.
@@ -75,8 +76,8 @@ class Scram(Exchange):
         if message is None:
             raise SASLFault("malformed client-first-message")
         self._check_binding(message["flag"], message["binding"])
-        self._username = check_name(_unescape(message["name"]))
-        check_authorization(_unescape(message["authorization"] or b""), self._username)
+        self._username = check_name(unescape_saslname(message["name"]))
+        check_authorization(unescape_saslname(message["authorization"] or b""), self._username)
         self._header = message["header"]
         self._nonce = message["nonce"] + self._own_nonce
         self._keys = await self._source.scram_keys(self._username)
@@ -128,7 +129,3 @@ def _decode(text: bytes) -> bytes:
         return base64.b64decode(text, validate=True)
     except ValueError:
         raise SASLFault("malformed base64") from None
-
-
-def _unescape(name: bytes) -> bytes:
-    return name.replace(b"=2C", b",").replace(b"=3D", b"=")

@@ -57,6 +57,8 @@ class POP3Connection(Connection):
     _exchange: Exchange | None = None
     #: Logged in by SCRAM, and the client has not yet acknowledged our signature.
     _proven: LoggedIn | None = None
+    #: Why it was refused, which is said when the client has acknowledged the mechanism's own words.
+    _refused = ""
     _folder = b""
     _logged_in: LoggedIn | None = None
     _maildrop: IMaildrop | None = None
@@ -184,8 +186,9 @@ class POP3Connection(Connection):
             self.start_tls()
             return b""
         if isinstance(wish, Abandon):
+            refused = self._refused
             self._end_exchange()
-            return wish.reply
+            return self._deny(refused, "AUTH") if refused else wish.reply
         if isinstance(wish, Update):
             return self._begin(self._update(wish))
         if isinstance(wish, LogIn):
@@ -240,12 +243,12 @@ class POP3Connection(Connection):
             ceil(policy.login_delay),
         )
 
-    async def _log_in(self, credentials: ICredentials, folder: bytes) -> bytes:
-        found = await self._attempt(credentials)
+    async def _log_in(self, credentials: ICredentials, folder: bytes, refusal: bytes | None = None) -> bytes:
+        found = await self._attempt(credentials, refusal)
         return found if isinstance(found, bytes) else await self._open(found, folder)
 
-    async def _attempt(self, credentials: ICredentials) -> LoggedIn | bytes:
-        """Response codes: RFC 2449 section 8.1, RFC 3206."""
+    async def _attempt(self, credentials: ICredentials, refusal: bytes | None = None) -> LoggedIn | bytes:
+        """Response codes: RFC 2449 section 8.1, RFC 3206. `refusal` is the mechanism's word before them."""
         try:
             return await self.factory.login.attempt(
                 credentials,
@@ -256,6 +259,9 @@ class POP3Connection(Connection):
                 close=self._evict,
             )
         except LoginRefused as refused:
+            if refusal is not None:
+                self._refused = str(refused)
+                return self.session.challenged(refusal)
             return self._deny(str(refused), "AUTH")
         except LoginThrottled as throttled:
             return self._deny(str(throttled), "LOGIN-DELAY")
@@ -305,6 +311,10 @@ class POP3Connection(Connection):
         return await self._step(wish.initial or b"")
 
     async def _respond(self, wish: Respond) -> bytes:
+        if self._refused:
+            # RFC 7628 section 3.2.3: the response is a control-A; what else it may be changes nothing.
+            refused, self._refused = self._refused, ""
+            return self._deny(refused, "AUTH")
         proven, self._proven = self._proven, None
         if proven is None:
             return await self._step(wish.response)
@@ -334,7 +344,7 @@ class POP3Connection(Connection):
             # What a SCRAM proof is over has the name as it was sent.
             credentials.username = username
         if proven.final is None:
-            return await self._log_in(credentials, folder)
+            return await self._log_in(credentials, folder, proven.refusal)
         found = await self._attempt(credentials)
         if isinstance(found, bytes):
             return found
@@ -342,7 +352,7 @@ class POP3Connection(Connection):
         return self.session.challenged(proven.final)
 
     def _end_exchange(self) -> None:
-        self._exchange = None
+        self._exchange, self._refused = None, ""
         proven, self._proven = self._proven, None
         if proven is not None:
             proven.logout()

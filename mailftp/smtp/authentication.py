@@ -14,6 +14,7 @@ from mailftp.smtp.syntax import Reply
 from mailftp.wire.peer import Peer
 
 _NO_EXCHANGE = Reply(501, "5.5.2", "No exchange is under way")
+_WRONG = Reply(535, "5.7.8", "Wrong name or password")
 _DONE = Reply(235, "2.7.0", "Authenticated")
 
 
@@ -37,6 +38,8 @@ class Authentication:
         self._exchange: Exchange | None = None
         #: Logged in, while SCRAM's last word has not been acknowledged.
         self._proven: LoggedIn | None = None
+        #: Refused, while the client has not acknowledged why (OAUTHBEARER).
+        self._refused: Reply | None = None
         self._logged_in: LoggedIn | None = None
         self._attempt: Deferred[LoggedIn] | None = None
 
@@ -51,7 +54,7 @@ class Authentication:
 
     def end(self) -> None:
         """Log out, and forget an exchange that is under way; idempotent."""
-        self._exchange = None
+        self._exchange = self._refused = None
         if self._attempt is not None:
             self._attempt.cancel()
         for logged_in in (self._proven, self._logged_in):
@@ -74,6 +77,9 @@ class Authentication:
         if self._proven is not None:
             self._logged_in, self._proven = self._proven, None
             return _DONE
+        if self._refused is not None:
+            refused, self._refused = self._refused, None
+            return refused
         exchange = self._exchange
         if exchange is None:
             return _NO_EXCHANGE
@@ -102,7 +108,10 @@ class Authentication:
         try:
             logged_in = await self._attempt
         except LoginRefused:
-            return Reply(535, "5.7.8", "Wrong name or password")
+            if proven.refusal is None:
+                return _WRONG
+            self._refused = _WRONG
+            return proven.refusal
         except LoginThrottled as throttled:
             return Reply(454, "4.7.0", str(throttled).capitalize())
         except LoginUnavailable:

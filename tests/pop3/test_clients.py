@@ -146,14 +146,16 @@ class TwistedClientTests(ClientTestCase):
 
 
 class ProgramTestCase(ClientTestCase):
-    async def run_program(self, name: str, *arguments: str, home: str = "/nonexistent") -> bytes:
-        """What a program prints; it has to end well."""
+    async def run_program(
+        self, name: str, *arguments: str, home: str = "/nonexistent", status: int = 0
+    ) -> bytes:
+        """What a program prints; it has to end with this status."""
         program = shutil.which(name)
         if program is None:
             raise SkipTest(f"needs the package {name}")
         environment = {**os.environ, "no_proxy": "*", "HOME": home}
         out, err, code = await getProcessOutputAndValue(program, arguments, environment)
-        self.assertEqual(code, 0, (out[-500:], err[-500:]))
+        self.assertEqual(code, status, (out[-500:], err[-500:]))
         printed: bytes = out
         return printed
 
