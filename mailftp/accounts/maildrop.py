@@ -167,7 +167,7 @@ class StoreMaildrop:
         commits: list[Deferred[Any]] = []
         if deleted:
             # What IMAP has expunged meanwhile is passed over by the store.
-            commits.append(self._store.commit(Expunge(self._mailbox_id, self._of(deleted))))
+            commits.append(self._store.commit(Expunge(self._account.id, self._mailbox_id, self._of(deleted))))
         if retrieved and self._expiring:
             commits.append(self._store.commit(NoteRetrieved(self._mailbox_id, self._of(retrieved))))
         for done in commits:

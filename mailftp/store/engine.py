@@ -64,6 +64,18 @@ class LimitReached(StoreFault):
     """IMAP says NO [LIMIT]."""
 
 
+class TooManyAnnotations(LimitReached):
+    """IMAP says NO [METADATA TOOMANY] (RFC 5464 section 4.3)."""
+
+
+class AnnotationTooLarge(LimitReached):
+    """IMAP says NO [METADATA MAXSIZE n]."""
+
+    def __init__(self, text: str, most: int) -> None:
+        super().__init__(text)
+        self.most = most
+
+
 class MissingBody(StoreFault):
     pass
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from mailftp.store.engine import LimitReached, MailboxExists, MailboxRefused, NoSuchMailbox, StoreFault
+from mailftp.store.engine import (
+    AnnotationTooLarge,
+    LimitReached,
+    MailboxExists,
+    MailboxRefused,
+    NoSuchMailbox,
+    StoreFault,
+    TooManyAnnotations,
+)
 
 #: RFC 1939 section 7.
 _UIDL = re.compile(rb"[!-~]{1,70}\Z")
@@ -18,6 +26,16 @@ SEPARATOR = "/"
 MAILBOXES_LIMIT = 10_000
 SUBSCRIPTIONS_LIMIT = 20_000
 NAME_LIMIT = 1_000
+
+#: What of expunges is remembered: seconds, and how many of a mailbox (of an account, for JMAP). A client that
+#: was away for longer, or missed more, compares all UIDs. The schema has this limit too.
+TOMBSTONES_AGE = 100 * 86400.0
+TOMBSTONES_LIMIT = 100_000
+
+#: Annotations (RFC 5464): of one mailbox or account, octets of one, octets of all that an account has.
+ANNOTATIONS_LIMIT = 200
+ANNOTATION_OCTETS = 64 * 1024
+ANNOTATIONS_OCTETS = 4 * 1024 * 1024
 
 #: Targets of one alias; RFC 5321 section 4.5.3.1.8 has as many recipients for a message.
 TARGETS_LIMIT = 1_000
@@ -48,6 +66,24 @@ def check_subscriptions(there: int) -> None:
     """Before one is made. Raises LimitReached."""
     if there >= SUBSCRIPTIONS_LIMIT:
         raise LimitReached(f"there are {there} subscriptions already: remove some first")
+
+
+def entry_name(entry: str) -> str:
+    """Of an annotation: it has no case (RFC 5464 section 3.1)."""
+    return entry.lower()
+
+
+def check_annotations(entries: Iterable[tuple[str, bytes | None]], there: int, octets: int) -> None:
+    """Set these, and what there is then: annotations of the same mailbox, octets of all the account's. Raises
+    AnnotationTooLarge, TooManyAnnotations; what only removes is always allowed."""
+    sizes = [len(value) for _, value in entries if value is not None]
+    if sizes and max(sizes) > ANNOTATION_OCTETS:
+        raise AnnotationTooLarge(f"an annotation has at most {ANNOTATION_OCTETS} octets", ANNOTATION_OCTETS)
+    if sizes and (there > ANNOTATIONS_LIMIT or octets > ANNOTATIONS_OCTETS):
+        raise TooManyAnnotations(
+            f"there are at most {ANNOTATIONS_LIMIT} annotations of a mailbox, and {ANNOTATIONS_OCTETS} octets"
+            " of all together: remove some first"
+        )
 
 
 def check_targets(address: str, there: int) -> None:

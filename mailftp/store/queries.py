@@ -206,6 +206,15 @@ class Indexes(Query[tuple[MessageIndex, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
+class Metadata(Query[tuple[tuple[str, bytes], ...] | None]):
+    """Annotations of a mailbox by name, or of the account where that is None: entry, lower case, and value,
+    by entry. None when there is no such mailbox."""
+
+    account_id: int
+    mailbox: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MailUsage(Query[tuple[int, int]]):
     """(octets, messages) of an account."""
 

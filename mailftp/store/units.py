@@ -192,12 +192,13 @@ class FlagChange(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoreFlags(Unit[Flagged]):
-    """UIDs that are gone are passed over.
+    """UIDs that are gone are passed over, and so are all when the account has no such mailbox.
 
     With `unchanged_since`, messages whose modseq is above it are left as they are and named in the answer
     (RFC 7162 section 3.1.3): the others are changed.
     """
 
+    account_id: int
     mailbox_id: int
     uids: tuple[int, ...]
     change: FlagChange
@@ -207,10 +208,25 @@ class StoreFlags(Unit[Flagged]):
 
 @dataclass(frozen=True, slots=True)
 class Expunge(Unit[tuple[int, ...]]):
-    """Remove messages, leaving tombstones; answers the UIDs that were still there."""
+    """Remove messages, leaving tombstones; answers the UIDs that were still there, of a mailbox of the
+    account."""
 
+    account_id: int
     mailbox_id: int
     uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetMetadata(Unit[None]):
+    """Set annotations (RFC 5464), and remove those whose value is None: all or none. Of the account itself,
+    IMAP's server annotations, where `mailbox` is None. An entry's name has no case.
+
+    Raises NoSuchMailbox, NoSuchAccount, AnnotationTooLarge, TooManyAnnotations.
+    """
+
+    account_id: int
+    mailbox: str | None
+    entries: tuple[tuple[str, bytes | None], ...]
 
 
 @dataclass(frozen=True, slots=True)

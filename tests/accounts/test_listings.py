@@ -104,9 +104,9 @@ class ListingTests(SynchronousTestCase):
             if step == "put":
                 self.put(self.bob)
             elif step == "expunge":
-                self.successResultOf(self.store.commit(Expunge(now.mailbox.id, uids)))
+                self.successResultOf(self.store.commit(Expunge(self.bob, now.mailbox.id, uids)))
             elif step == "flag":
-                unit = StoreFlags(now.mailbox.id, uids, FlagChange.ADD, frozenset({"\\Seen"}))
+                unit = StoreFlags(self.bob, now.mailbox.id, uids, FlagChange.ADD, frozenset({"\\Seen"}))
                 self.successResultOf(self.store.commit(unit))
             else:
                 self.listed(self.bob)

@@ -165,7 +165,7 @@ class MaildropTests(SynchronousTestCase):
         self.successResultOf(self.drop.update(()))
         self.assertEqual(self.store.commits, [])
         self.successResultOf(self.drop.update((0, 2)))
-        self.assertEqual(self.store.commits, [Expunge(10, (1, 3))])
+        self.assertEqual(self.store.commits, [Expunge(1, 10, (1, 3))])
         self.successResultOf(self.drop.update((0,)))
 
     def test_retrieved(self) -> None:
@@ -178,7 +178,7 @@ class MaildropTests(SynchronousTestCase):
         drop = StoreMaildrop(self.store, account, self.locks, expiring=True)
         self.successResultOf(drop.open())
         self.successResultOf(drop.update((2,), (0, 1)))
-        self.assertEqual(self.store.commits, [Expunge(10, (3,)), NoteRetrieved(10, (1, 2))])
+        self.assertEqual(self.store.commits, [Expunge(1, 10, (3,)), NoteRetrieved(10, (1, 2))])
 
     def test_fixed_when_opened(self) -> None:
         """Mail that arrives meanwhile does not show, and what was read is not moved."""

@@ -65,12 +65,14 @@ class MemoryTests(SynchronousTestCase):
         self.assertEqual((first.exists, self.told), (1, []))
         self.deliver()
         self.done(
-            self.store.commit(StoreFlags(first.state.mailbox.id, (1,), FlagChange.ADD, frozenset({"x"})))
+            self.store.commit(
+                StoreFlags(self.alice.id, first.state.mailbox.id, (1,), FlagChange.ADD, frozenset({"x"}))
+            )
         )
         self.assertEqual(set(self.told), {"a", "b"})
         for view in (first, second):
             self.assertEqual(view.take_news(expunges=True), News(exists=2, changed=(1,)))
-        self.done(self.store.commit(Expunge(first.state.mailbox.id, (1,))))
+        self.done(self.store.commit(Expunge(self.alice.id, first.state.mailbox.id, (1,))))
         self.assertEqual(second.take_news(expunges=True), News((1,), (1,)))
 
     def test_another_account(self) -> None:
@@ -87,7 +89,7 @@ class MemoryTests(SynchronousTestCase):
         self.states.close(view)
         self.states.close(view)
         self.deliver()
-        self.done(self.store.commit(Expunge(view.state.mailbox.id, (1,))))
+        self.done(self.store.commit(Expunge(self.alice.id, view.state.mailbox.id, (1,))))
         self.assertEqual(self.told, [])
         again = self.open()
         self.assertIs(again.state, view.state)

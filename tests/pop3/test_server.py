@@ -366,7 +366,7 @@ class MaildropTests(ServerTestCase):
             self.put(MESSAGES[0] + b"more\r\n")
         client = self.enter()
         box = self.successResultOf(self.store.read(MailboxSince(self.ids["bob"]))).mailbox
-        self.successResultOf(self.store.commit(Expunge(box.id, (2, 5))))
+        self.successResultOf(self.store.commit(Expunge(self.ids["bob"], box.id, (2, 5))))
         self.assertTrue(client.exchange(b"RETR 1\r\n").startswith(b"+OK 55"))
         self.assertEqual(client.exchange(b"RETR 2\r\n"), b"-ERR the message is gone\r\n")
         self.assertTrue(client.exchange(b"RETR 3\r\n").startswith(b"+OK 18"))

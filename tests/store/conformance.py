@@ -321,7 +321,9 @@ class Conformance:
         mailbox_id = (await self.mailbox(self.alice)).mailbox.id
 
         async def change(kind, *flags, uids=(1, 2, 99)):
-            stored = await self.store.commit(StoreFlags(mailbox_id, uids, kind, frozenset(flags)))
+            stored = await self.store.commit(
+                StoreFlags(self.alice.id, mailbox_id, uids, kind, frozenset(flags))
+            )
             self.assertEqual(stored.refused, ())
             return stored.modseq, [(m.flags, m.modseq) for m in (await self.mailbox(self.alice)).messages]
 
@@ -345,10 +347,12 @@ class Conformance:
             await self.accept(message(text), *inbox(self.alice))
         before = (await self.mailbox(self.alice)).mailbox
         seen, work = frozenset({"\\Seen"}), frozenset({"work"})
-        touched = await self.store.commit(StoreFlags(before.id, (2,), FlagChange.ADD, seen))
+        touched = await self.store.commit(StoreFlags(self.alice.id, before.id, (2,), FlagChange.ADD, seen))
 
         async def work_since(modseq, uids=(3, 2, 99, 2, 1)):
-            return await self.store.commit(StoreFlags(before.id, uids, FlagChange.ADD, work, modseq))
+            return await self.store.commit(
+                StoreFlags(self.alice.id, before.id, uids, FlagChange.ADD, work, modseq)
+            )
 
         self.assertEqual(await work_since(0), Flagged(0, (1, 2, 3)))
         stored = await work_since(before.modseq)
@@ -363,18 +367,28 @@ class Conformance:
 
     async def test_units_for_a_mailbox_that_is_gone(self):
         """Flags and expunges of a mailbox that is not there change nothing, as for UIDs that are gone."""
-        unit = StoreFlags(999, (1,), FlagChange.ADD, frozenset({"\\Seen"}))
+        unit = StoreFlags(self.alice.id, 999, (1,), FlagChange.ADD, frozenset({"\\Seen"}))
         self.assertEqual(await self.store.commit(unit), Flagged())
-        self.assertEqual(await self.store.commit(Expunge(999, (1,))), ())
+        self.assertEqual(await self.store.commit(Expunge(self.alice.id, 999, (1,))), ())
+
+    async def test_units_for_another_account(self):
+        """Flags and expunges of another account's mailbox change nothing."""
+        await self.accept(message(), *inbox(self.bob))
+        before = await self.mailbox(self.bob)
+        seen = frozenset({"\\Seen"})
+        unit = StoreFlags(self.alice.id, before.mailbox.id, (1,), FlagChange.ADD, seen)
+        self.assertEqual(await self.store.commit(unit), Flagged())
+        gone = await self.store.commit(Expunge(self.alice.id, before.mailbox.id, (1,)))
+        self.assertEqual((gone, await self.mailbox(self.bob)), ((), before))
 
     async def test_expunge(self):
         """Expunged UIDs are answered once, leave tombstones, and are never given again."""
         for text in ("one", "two", "three"):
             await self.accept(message(text), *inbox(self.alice))
         state = await self.mailbox(self.alice)
-        gone = await self.store.commit(Expunge(state.mailbox.id, (3, 1, 7)))
+        gone = await self.store.commit(Expunge(self.alice.id, state.mailbox.id, (3, 1, 7)))
         self.assertEqual(gone, (1, 3))
-        self.assertEqual(await self.store.commit(Expunge(state.mailbox.id, (1, 3))), ())
+        self.assertEqual(await self.store.commit(Expunge(self.alice.id, state.mailbox.id, (1, 3))), ())
         news = await self.mailbox(self.alice, modseq=state.mailbox.modseq)
         self.assertEqual((news.messages, news.vanished), ((), (1, 3)))
         self.assertGreater(news.mailbox.modseq, state.mailbox.modseq)
@@ -397,7 +411,7 @@ class Conformance:
         for text in texts:
             await self.accept(text, *inbox(self.alice, prefix=b"P: q\r\n"))
         mailbox = (await self.mailbox(self.alice)).mailbox
-        await self.store.commit(Expunge(mailbox.id, (2,)))
+        await self.store.commit(Expunge(self.alice.id, mailbox.id, (2,)))
         listing = await self.maildrop(self.alice)
         self.assertEqual(list(listing.uids), [1, *range(3, 13)])
         self.assertEqual(list(listing.sizes), [len(t) + 6 for t in (texts[0], *texts[2:])])
@@ -443,7 +457,7 @@ class Conformance:
             await self.refused(StoreFault, SetUidls(before.id, ((3, b"new"), (2, uidl))))
         await self.store.commit(SetUidls(before.id, ((1, b"old-1"), (3, b"newer"))))
         self.assertEqual((await self.maildrop(self.alice)).uidls, {1: b"old-1", 3: b"newer"})
-        await self.store.commit(Expunge(before.id, (1,)))
+        await self.store.commit(Expunge(self.alice.id, before.id, (1,)))
         self.assertEqual((await self.maildrop(self.alice)).uidls, {3: b"newer"})
         self.assertEqual(await self.store.commit(SetUidls(before.id, ((2, b"old-1"),))), (2,))
         self.assertEqual(await self.store.commit(SetUidls(999, ((2, b"old-1"),))), ())
@@ -479,7 +493,9 @@ class Conformance:
         state = await self.mailbox(self.alice)
         known = state.mailbox.modseq
         await self.accept(message("four"), *inbox(self.alice))
-        await self.store.commit(StoreFlags(state.mailbox.id, (2,), FlagChange.ADD, frozenset({"\\Flagged"})))
+        await self.store.commit(
+            StoreFlags(self.alice.id, state.mailbox.id, (2,), FlagChange.ADD, frozenset({"\\Flagged"}))
+        )
         news = await self.mailbox(self.alice, modseq=known)
         self.assertEqual([m.uid for m in news.messages], [2, 4])
         self.assertIsNone(await self.mailbox(self.alice, "Nowhere"))
@@ -489,7 +505,7 @@ class Conformance:
         data = message()
         await self.accept(data, *inbox(self.alice))
         found = await self.only(self.alice)
-        await self.store.commit(Expunge(found.mailbox_id, (1,)))
+        await self.store.commit(Expunge(self.alice.id, found.mailbox_id, (1,)))
         self.assertEqual(await self.store.read(Bodies((found.body,))), (data,))
 
     # Quota.
@@ -501,7 +517,7 @@ class Conformance:
         await self.accept(message(), Filing(self.alice.id, prefix=b"X: y\r\n"), Filing(self.alice.id, "Sent"))
         self.assertEqual(await self.store.read(MailUsage(self.alice.id)), (2 * size + 6, 2))
         mailbox_id = (await self.mailbox(self.alice)).mailbox.id
-        await self.store.commit(Expunge(mailbox_id, (1,)))
+        await self.store.commit(Expunge(self.alice.id, mailbox_id, (1,)))
         self.assertEqual(await self.store.read(MailUsage(self.alice.id)), (size, 1))
 
     async def test_over_quota(self):
@@ -576,7 +592,7 @@ class Conformance:
         """When its last email is gone a thread is not taken up again."""
         await self.accept(message("Plan", "one@x"), *inbox(self.alice))
         first = await self.only(self.alice)
-        await self.store.commit(Expunge(first.mailbox_id, (1,)))
+        await self.store.commit(Expunge(self.alice.id, first.mailbox_id, (1,)))
         await self.accept(message("Re: Plan", "two@x", "one@x"), *inbox(self.alice))
         self.assertNotEqual((await self.only(self.alice)).thread_id, first.thread_id)
 
@@ -869,7 +885,7 @@ class Conformance:
         await self.accept(keep, *inbox(self.alice))
         await self.accept(lose, *inbox(self.alice), transfer=transfer("a@one.test"))
         kept, lost = (await self.mailbox(self.alice)).messages
-        await self.store.commit(Expunge(kept.mailbox_id, (1, 2)))
+        await self.store.commit(Expunge(self.alice.id, kept.mailbox_id, (1, 2)))
         await self.accept(keep, *inbox(self.bob))
         self.clock.advance(4000)
         await self.sweep()
@@ -911,7 +927,7 @@ class Conformance:
         await self.refused(MailboxExists, CreateMailbox(self.bob.id, "INBOX"))
         await self.lease()
         mailbox_id = (await self.mailbox(self.bob)).mailbox.id
-        await self.store.commit(Expunge(mailbox_id, (1,)))
+        await self.store.commit(Expunge(self.alice.id, mailbox_id, (1,)))
         self.assertEqual(await self.news(), [])
 
     async def test_feed_after_cancel(self):

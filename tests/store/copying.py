@@ -54,11 +54,11 @@ class Copying:
         """To expunge the source leaves the copy whole; with the last place in a mailbox the octets go."""
         before = await self.three()
         copied = await self.store.commit(CopyMessages(self.alice.id, before.mailbox.id, (1,), "Archive"))
-        await self.store.commit(Expunge(before.mailbox.id, (1, 2, 3)))
+        await self.store.commit(Expunge(self.alice.id, before.mailbox.id, (1, 2, 3)))
         copy = await self.only(self.alice, "Archive")
         self.assertEqual(await self.store.read(Bodies((copy.body,))), (message("number 0"),))
         self.assertEqual(await self.usage(), (copy.size, 1))
-        await self.store.commit(Expunge(copied.mailbox_id, copied.targets))
+        await self.store.commit(Expunge(self.alice.id, copied.mailbox_id, copied.targets))
         self.assertEqual(await self.usage(), (0, 0))
 
     async def test_copy_into_the_same_mailbox(self):

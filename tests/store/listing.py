@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 from mailftp.store.engine import SMALL_BODY
+from mailftp.store.names import TOMBSTONES_AGE
 from mailftp.store.queries import (
     Bodies,
     Indexes,
@@ -53,8 +54,8 @@ class Listing:
         self.assertEqual(len(set(first.flag_sets)), len(first.flag_sets))
         self.assertEqual(first.vanished, array("I"))
         inbox = first.mailbox.id
-        await self.store.commit(StoreFlags(inbox, (5, 2), FlagChange.ADD, frozenset({"new"})))
-        await self.store.commit(Expunge(inbox, (6, 3)))
+        await self.store.commit(StoreFlags(self.alice.id, inbox, (5, 2), FlagChange.ADD, frozenset({"new"})))
+        await self.store.commit(Expunge(self.alice.id, inbox, (6, 3)))
         await self.some(1)
         for modseq in (first.mailbox.modseq, first.mailbox.modseq - 1):
             later = await self.listed(inbox, modseq)
@@ -76,6 +77,40 @@ class Listing:
         messages = await self.store.read(ReadMessages(self.alice.id, theirs, (1,)))
         self.assertEqual((places, ready, messages), (None, None, None))
 
+    async def test_expunges_forgotten(self):
+        """Expunges of long ago are forgotten: a listing from before them says so, a later one is complete."""
+        first = await self.some(3)
+        inbox = first.mailbox.id
+        await self.store.commit(Expunge(self.alice.id, inbox, (1,)))
+        self.clock.advance(TOMBSTONES_AGE / 2)
+        middle = await self.listed(modseq=first.mailbox.modseq)
+        self.assertEqual((list(middle.vanished), middle.vanished_complete), ([1], True))
+        await self.store.commit(Expunge(self.alice.id, inbox, (2,)))
+        self.clock.advance(TOMBSTONES_AGE / 2)
+        await self.sweep()
+        late = await self.listed(modseq=first.mailbox.modseq)
+        self.assertEqual((list(late.vanished), late.vanished_complete), ([2], False))
+        late = await self.listed(modseq=middle.mailbox.modseq)
+        self.assertEqual((list(late.vanished), late.vanished_complete), ([2], True))
+        self.assertTrue((await self.listed()).vanished_complete)
+
+    async def test_expunges_bounded(self):
+        """Of more expunges than are remembered the first are forgotten."""
+        for module in self.tombstone_modules:
+            self.patch(module, "TOMBSTONES_LIMIT", 3)
+        first = await self.some(6)
+        for uids in ((1, 2), (3,), (4, 5)):
+            await self.store.commit(Expunge(self.alice.id, first.mailbox.id, uids))
+        await self.sweep()
+        last = await self.listed()
+        for modseq, gone, complete in (
+            (first.mailbox.modseq, [3, 4, 5], False),
+            (last.mailbox.modseq - 2, [3, 4, 5], True),
+            (last.mailbox.modseq, [], True),
+        ):
+            found = await self.listed(modseq=modseq)
+            self.assertEqual((list(found.vanished), found.vanished_complete), (gone, complete))
+
     async def test_list_status(self):
         """STATUS counts messages, the unseen and the deleted and octets, also after a change."""
         await self.some(6)
@@ -88,8 +123,8 @@ class Listing:
             for status in found:
                 await self.check_status(status)
             inbox = next(s.mailbox.id for s in found if s.mailbox.name == "INBOX")
-            await self.store.commit(Expunge(inbox, (2,)))
-            await self.store.commit(StoreFlags(inbox, (1,), FlagChange.ADD, SEEN))
+            await self.store.commit(Expunge(self.alice.id, inbox, (2,)))
+            await self.store.commit(StoreFlags(self.alice.id, inbox, (1,), FlagChange.ADD, SEEN))
         some = await self.store.read(ListStatus(self.alice.id, frozenset({"inbox", "Empty", "none"})))
         self.assertEqual([s.mailbox.name for s in some], ["Empty", "INBOX"])
         self.assertEqual((some[0].messages, some[1].messages, some[1].unseen), (0, 5, 2))

@@ -27,7 +27,7 @@ from mailftp.store.queries import (
     QueueList,
     Subscriptions,
 )
-from mailftp.store.records import Filing, QueueFilter, RecipientState
+from mailftp.store.records import NEW_ACCOUNT_MAILBOXES, Filing, QueueFilter, RecipientState
 from mailftp.store.sqlite import SQLiteStore, queue
 from mailftp.store.sqlite.sweeping import Sweep
 from mailftp.store.units import (
@@ -119,10 +119,16 @@ class History:
         change = self.chance.choice(list(FlagChange))
         # Both engines' modseqs differ by then, but not about none and about all.
         since = self.chance.choice([None, 0, 1 << 40])
-        return StoreFlags(self.chance.randint(1, 26), uids, change, frozenset(self.some(FLAGS)), since)
+        return StoreFlags(*self.box(), uids, change, frozenset(self.some(FLAGS)), since)
 
     def expunge(self, body, now):
-        return Expunge(self.chance.randint(1, 26), self.some(range(1, 12), 4))
+        return Expunge(*self.box(), self.some(range(1, 12), 4))
+
+    def box(self):
+        """Ids of an account and a mailbox, which is mostly its own."""
+        mailbox_id = self.chance.randint(1, 26)
+        guess = (mailbox_id - 1) // len(NEW_ACCOUNT_MAILBOXES) + 1
+        return self.chance.choice([guess, guess, guess, self.chance.randint(1, 5)]), mailbox_id
 
     def lease(self, body, now):
         limit, busy = self.chance.randint(1, 5), frozenset(self.some(DOMAINS, 1))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
-from mailftp.store.memory import MemoryStore
+from mailftp.store.memory import MemoryStore, state
 from mailftp.store.records import Filing
 from mailftp.store.units import Accept
 from tests.store.aliasing import Aliasing
+from tests.store.annotations import Annotations
 from tests.store.appending import Appending
 from tests.store.conformance import START, Conformance
 from tests.store.copying import Copying
@@ -16,7 +17,10 @@ from tests.store.listing import Listing
 from tests.store.messages import message, staged
 
 
-class MemoryConformance(Aliasing, Appending, Copying, Hierarchy, Listing, Conformance, TestCase):
+class MemoryConformance(Aliasing, Annotations, Appending, Copying, Hierarchy, Listing, Conformance, TestCase):
+    #: Where the number of expunges that are remembered is read.
+    tombstone_modules = (state,)
+
     async def open_store(self, mail_quota=None):
         store = MemoryStore(self.clock.seconds, mail_quota)
         await store.start()

@@ -8,6 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from mailftp.store.engine import SchemaTooNew, StoreFault
+from mailftp.store.names import TOMBSTONES_LIMIT
 from mailftp.store.sqlite import queue, schema
 from mailftp.store.sqlite.schema import APPLICATION_ID, open_writer, shipped
 
@@ -51,6 +52,13 @@ class Opening(SchemaCase):
     def test_scripts_are_numbered_without_gap(self):
         """The shipped scripts are 1, 2, 3 and so on."""
         self.assertEqual(sorted(shipped()), list(range(1, len(shipped()) + 1)))
+
+    def test_limit_of_tombstones(self):
+        """The partial indexes of what is beyond the limit have the very limit."""
+        sql = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql LIKE '%> 100000'"
+        found = self.open().execute(sql)
+        self.assertEqual(len(found.fetchall()), 2)
+        self.assertEqual(TOMBSTONES_LIMIT, 100_000)
 
     def test_open_again(self):
         """A database of this version is opened as it is."""

@@ -7,10 +7,11 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from mailftp.store.sqlite import SQLiteStore
+from mailftp.store.sqlite import SQLiteStore, expunging
 from mailftp.store.sqlite.engine import GRACE, HISTORY
 from mailftp.store.sqlite.sweeping import Sweep
 from tests.store.aliasing import Aliasing
+from tests.store.annotations import Annotations
 from tests.store.appending import Appending
 from tests.store.conformance import Conformance
 from tests.store.copying import Copying
@@ -18,7 +19,10 @@ from tests.store.hierarchy import Hierarchy
 from tests.store.listing import Listing
 
 
-class SQLiteConformance(Aliasing, Appending, Copying, Hierarchy, Listing, Conformance, TestCase):
+class SQLiteConformance(Aliasing, Annotations, Appending, Copying, Hierarchy, Listing, Conformance, TestCase):
+    #: Where the number of expunges that are remembered is read.
+    tombstone_modules = (expunging,)
+
     async def open_store(self, mail_quota=None):
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)

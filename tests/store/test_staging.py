@@ -186,7 +186,7 @@ class Readers(StagingCase):
         self.assertEqual(await self.store.read(Indexes(refs)), wanted)
         self.assertEqual(self.indexed, 2)
         # Behind the units that keep them.
-        await self.store.commit(Expunge(0, ()))
+        await self.store.commit(Expunge(0, 0, ()))
         stored = connection.execute("SELECT stored FROM body_indexes ORDER BY body_id").fetchall()
         self.assertEqual(tuple(MessageIndex.decode(s) for (s,) in stored), wanted)
 
@@ -219,7 +219,7 @@ class Life(StagingCase):
             before = self.store.commits
             self.clock.advance(SWEEP_EVERY)
             # Behind the sweep.
-            await self.store.commit(Expunge(0, ()))
+            await self.store.commit(Expunge(0, 0, ()))
             await self.store.read(Accounts())
             self.assertGreater(self.store.commits, before + 1)
         await self.store.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailftp.store.engine import NoSuchMailbox, NoSuchMessage, OverQuota
-from mailftp.store.memory.mail import expunge, file_body, find_box
+from mailftp.store.memory.mail import expunge, file_body, find_box, own_box
 from mailftp.store.memory.state import State
 from mailftp.store.names import mailbox_name
 from mailftp.store.records import Appended, Filing
@@ -28,13 +28,13 @@ def append_messages(state: State, unit: AppendMessages) -> Appended:
         uids += [uid for *_, uid in file_body(state, body, (filing,), message.received)]
     if unit.replaces is not None:
         mailbox_id, uid = unit.replaces
-        expunge(state, Expunge(mailbox_id, (uid,)))
+        expunge(state, Expunge(unit.account_id, mailbox_id, (uid,)))
     return Appended(box.mailbox.id, box.mailbox.uidvalidity, tuple(uids))
 
 
 def _replaced(state: State, account_id: int, mailbox_id: int, uid: int) -> int:
     """Its octets. Raises NoSuchMessage."""
-    box = state.boxes.get(mailbox_id)
-    if box is None or box.mailbox.account_id != account_id or uid not in box.messages:
+    box = own_box(state, account_id, mailbox_id)
+    if box is None or uid not in box.messages:
         raise NoSuchMessage("the message to be replaced is gone")
     return box.messages[uid].size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mailftp.store.engine import NoSuchMailbox, OverQuota
-from mailftp.store.memory.mail import expunge, find_box
+from mailftp.store.memory.mail import expunge, find_box, own_box
 from mailftp.store.memory.state import State
 from mailftp.store.names import mailbox_name
 from mailftp.store.records import Copied
@@ -18,13 +18,13 @@ def copy_messages(state: State, unit: CopyMessages) -> Copied:
 
 def move_messages(state: State, unit: MoveMessages) -> Copied:
     copied = _copy(state, unit, hold_to_quota=False)
-    expunge(state, Expunge(unit.mailbox_id, copied.sources))
+    expunge(state, Expunge(unit.account_id, unit.mailbox_id, copied.sources))
     return copied
 
 
 def _copy(state: State, unit: CopyMessages | MoveMessages, hold_to_quota: bool) -> Copied:
-    source = state.boxes.get(unit.mailbox_id)
-    if source is None or source.mailbox.account_id != unit.account_id:
+    source = own_box(state, unit.account_id, unit.mailbox_id)
+    if source is None:
         raise NoSuchMailbox("the mailbox is gone")
     target = find_box(state, unit.account_id, unit.target)
     if target is None:

@@ -21,6 +21,7 @@ from mailftp.store.memory import (
     listing,
     mail,
     maildrops,
+    metadata,
     queue,
     reading,
 )
@@ -48,6 +49,7 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.CopyMessages: copying.copy_messages,
     units.MoveMessages: copying.move_messages,
     units.AppendMessages: appending.append_messages,
+    units.SetMetadata: metadata.set_metadata,
     units.SetUidls: maildrops.set_uidls,
     units.NoteRetrieved: maildrops.note_retrieved,
     units.ExpireRetrieved: maildrops.expire_retrieved,
@@ -78,6 +80,7 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.Bodies: reading.bodies,
     queries.OpenBody: reading.open_body,
     queries.Indexes: reading.indexes,
+    queries.Metadata: metadata.read_metadata,
     queries.MailUsage: reading.mail_usage,
     queries.QueueList: reading.queue_list,
     queries.QueueAttempts: reading.queue_attempts,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mailftp.message.fields import header_end
 from mailftp.store.engine import SMALL_BODY
-from mailftp.store.memory.mail import find_box
+from mailftp.store.memory.mail import find_box, own_box
 from mailftp.store.memory.state import Box, State
 from mailftp.store.names import mailbox_name
 from mailftp.store.queries import ListMailbox, ListPlaces, ListStatus, ReadMessages, ReadReady
@@ -18,7 +18,7 @@ def list_mailbox(state: State, query: ListMailbox) -> MailboxListing | None:
     if isinstance(query.mailbox, str):
         box = find_box(state, query.account_id, query.mailbox)
     else:
-        box = _own(state, query.account_id, query.mailbox)
+        box = own_box(state, query.account_id, query.mailbox)
     if box is None:
         return None
     messages = [m for m in box.messages.values() if m.modseq > query.modseq]
@@ -33,12 +33,8 @@ def list_mailbox(state: State, query: ListMailbox) -> MailboxListing | None:
         array("I", [sets.setdefault(m.flags, len(sets)) for m in messages]),
         tuple(sets),
         array("I", gone),
+        not query.modseq or query.modseq >= box.horizon,
     )
-
-
-def _own(state: State, account_id: int, mailbox_id: int) -> Box | None:
-    box = state.boxes.get(mailbox_id)
-    return box if box is not None and box.mailbox.account_id == account_id else None
 
 
 def _there(box: Box, uids: range | Sequence[int]) -> list[Message]:
@@ -64,7 +60,7 @@ def list_status(state: State, query: ListStatus) -> tuple[MailboxStatus, ...]:
 
 
 def list_places(state: State, query: ListPlaces) -> Places | None:
-    box = _own(state, query.account_id, query.mailbox_id)
+    box = own_box(state, query.account_id, query.mailbox_id)
     if box is None:
         return None
     there = _there(box, query.uids)
@@ -77,7 +73,7 @@ def list_places(state: State, query: ListPlaces) -> Places | None:
 
 
 def read_ready(state: State, query: ReadReady) -> ReadyTexts | None:
-    box = _own(state, query.account_id, query.mailbox_id)
+    box = own_box(state, query.account_id, query.mailbox_id)
     if box is None:
         return None
     there = _there(box, query.uids)
@@ -88,7 +84,7 @@ def read_ready(state: State, query: ReadReady) -> ReadyTexts | None:
 
 
 def read_messages(state: State, query: ReadMessages) -> MessageTexts | None:
-    box = _own(state, query.account_id, query.mailbox_id)
+    box = own_box(state, query.account_id, query.mailbox_id)
     if box is None:
         return None
     there = _there(box, query.uids)

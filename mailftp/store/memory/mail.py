@@ -214,7 +214,7 @@ def hold_to_limits(holder: Holder, name: str, subscribe: bool) -> None:
 
 
 def store_flags(state: State, unit: StoreFlags) -> Flagged:
-    box = state.boxes.get(unit.mailbox_id)
+    box = own_box(state, unit.account_id, unit.mailbox_id)
     if box is None:
         return Flagged()
     limit = unit.unchanged_since
@@ -237,7 +237,7 @@ def store_flags(state: State, unit: StoreFlags) -> Flagged:
 
 
 def expunge(state: State, unit: Expunge) -> tuple[int, ...]:
-    box = state.boxes.get(unit.mailbox_id)
+    box = own_box(state, unit.account_id, unit.mailbox_id)
     there = sorted(set(unit.uids) & box.messages.keys()) if box else []
     if box is None or not there:
         return ()
@@ -247,6 +247,7 @@ def expunge(state: State, unit: Expunge) -> tuple[int, ...]:
         message = box.messages.pop(uid)
         leave(state, holder, message)
         box.tombstones.append((modseq, uid))
+        box.expunged.append(state.now())
     return tuple(there)
 
 
@@ -262,6 +263,12 @@ def leave(state: State, holder: Holder, message: Message) -> None:
     if not emails:
         del holder.threads[message.thread_id]
         holder.thread_keys = {k: t for k, t in holder.thread_keys.items() if t != message.thread_id}
+
+
+def own_box(state: State, account_id: int, mailbox_id: int) -> Box | None:
+    """By its id, when it is the account's."""
+    box = state.boxes.get(mailbox_id)
+    return box if box is not None and box.mailbox.account_id == account_id else None
 
 
 def find_box(state: State, account_id: int, name: str) -> Box | None:

@@ -75,4 +75,7 @@ def expire_retrieved(state: State, unit: ExpireRetrieved) -> int:
     wanted: dict[int, list[int]] = {}
     for _, mailbox_id, uid in due:
         wanted.setdefault(mailbox_id, []).append(uid)
-    return sum(len(expunge(state, Expunge(number, tuple(uids)))) for number, uids in wanted.items())
+    return sum(
+        len(expunge(state, Expunge(state.boxes[number].mailbox.account_id, number, tuple(uids))))
+        for number, uids in wanted.items()
+    )

@@ -6,11 +6,13 @@ no trace, as a SAVEPOINT gives it to the other engines.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from mailftp.message.index import MessageIndex
 from mailftp.store.engine import SMALL_BODY, MissingBody, NoSuchAccount
+from mailftp.store.names import TOMBSTONES_AGE, TOMBSTONES_LIMIT
 from mailftp.store.records import (
     Account,
     Alias,
@@ -46,8 +48,13 @@ class Box:
     mailbox: Mailbox
     #: By UID, ascending.
     messages: dict[int, Message] = field(default_factory=dict)
-    #: (modseq, uid), ascending.
+    #: (modseq, uid), ascending, and when each came to be.
     tombstones: list[tuple[int, int]] = field(default_factory=list)
+    expunged: list[float] = field(default_factory=list)
+    #: From this modseq on the tombstones are all there.
+    horizon: int = 0
+    #: Annotations.
+    metadata: dict[str, bytes] = field(default_factory=dict)
     #: By UID; of messages that are gone, too.
     uidls: dict[int, bytes] = field(default_factory=dict)
     retrieved: dict[int, float] = field(default_factory=dict)
@@ -64,6 +71,8 @@ class Holder:
     messages: int = 0
     boxes: dict[str, Box] = field(default_factory=dict)
     subscriptions: set[str] = field(default_factory=set)
+    #: Annotations of its own.
+    metadata: dict[str, bytes] = field(default_factory=dict)
     granted: set[str] = field(default_factory=set)
     thread_keys: dict[bytes, int] = field(default_factory=dict)
     #: Thread id -> its emails, each with the number of mailboxes that it is in.
@@ -223,3 +232,9 @@ class State:
         gone = [b for b in self.bodies.values() if not b.holders and b.unused_since <= before]
         for body in gone:
             del self.bodies[body.ref.id], self.by_sha256[body.sha256]
+        for box in self.boxes.values():
+            old = bisect_right(box.expunged, self.now() - TOMBSTONES_AGE)
+            old = max(old, len(box.tombstones) - TOMBSTONES_LIMIT)
+            if old:
+                box.horizon = box.tombstones[old - 1][0]
+                del box.tombstones[:old], box.expunged[:old]

@@ -6,9 +6,9 @@ from mailftp.store.engine import MissingBody, NoSuchMailbox, NoSuchMessage, Over
 from mailftp.store.names import mailbox_name
 from mailftp.store.records import Appended, Filing
 from mailftp.store.sqlite.accepting import file_body, keep_body
-from mailftp.store.sqlite.mailboxes import expunge
+from mailftp.store.sqlite.expunging import take_away
 from mailftp.store.sqlite.transaction import Transaction
-from mailftp.store.units import AppendMessages, Expunge
+from mailftp.store.units import AppendMessages
 
 
 def append_messages(tx: Transaction, unit: AppendMessages) -> Appended:
@@ -36,7 +36,7 @@ def append_messages(tx: Transaction, unit: AppendMessages) -> Appended:
         uids += (uid for *_, uid in filed)
     if unit.replaces is not None:
         source, uid = unit.replaces
-        expunge(tx, Expunge(source, (uid,)))
+        take_away(tx, unit.account_id, source, (uid,))
     _hold_to_quota(tx, unit.account_id, before)
     return Appended(mailbox_id, uidvalidity, tuple(uids))
 

@@ -7,9 +7,10 @@ import json
 from mailftp.store.engine import NoSuchMailbox, OverQuota
 from mailftp.store.names import mailbox_name
 from mailftp.store.records import Copied
-from mailftp.store.sqlite.mailboxes import expunge, touch
+from mailftp.store.sqlite.expunging import take_away
+from mailftp.store.sqlite.mailboxes import owns, touch
 from mailftp.store.sqlite.transaction import Transaction
-from mailftp.store.units import CopyMessages, Expunge, MoveMessages
+from mailftp.store.units import CopyMessages, MoveMessages
 
 
 def copy_messages(tx: Transaction, unit: CopyMessages) -> Copied:
@@ -21,40 +22,39 @@ def move_messages(tx: Transaction, unit: MoveMessages) -> Copied:
     """Raises NoSuchMailbox."""
     copied = _copy(tx, unit, hold_to_quota=False)
     # After the copy, so that the emails are never in no mailbox and are kept.
-    expunge(tx, Expunge(unit.mailbox_id, copied.sources))
+    take_away(tx, unit.account_id, unit.mailbox_id, copied.sources)
     return copied
 
 
 def _copy(tx: Transaction, unit: CopyMessages | MoveMessages, hold_to_quota: bool) -> Copied:
     target_id, uidvalidity, uidnext = _mailboxes(tx, unit)
-    rows = tx.all(
-        "SELECT uid, email_id, flags, size FROM mailbox_messages"
-        " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid",
+    row = tx.one(
+        "SELECT group_concat(uid), sum(size) FROM (SELECT uid, size FROM mailbox_messages NOT INDEXED"
+        " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid)",
         (unit.mailbox_id, json.dumps(unit.uids)),
     )
-    if not rows:
+    assert row is not None
+    if row[0] is None:
         return Copied(target_id, uidvalidity)
-    _charge(tx, unit.account_id, sum(size for *_, size in rows), len(rows), hold_to_quota)
+    there = f"[{row[0]}]"
+    sources = tuple(json.loads(there))
+    _charge(tx, unit.account_id, row[1], len(sources), hold_to_quota)
     modseq = touch(tx, unit.account_id, target_id)
-    tx.run("UPDATE mailboxes SET uidnext = uidnext + ? WHERE id = ?", (len(rows), target_id))
-    tx.each(
+    tx.run("UPDATE mailboxes SET uidnext = uidnext + ? WHERE id = ?", (len(sources), target_id))
+    # key counts from 0: the list is in UID order. One statement, whatever is copied.
+    tx.run(
         "INSERT INTO mailbox_messages (mailbox_id, uid, modseq, email_id, flags, saved, size)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (target_id, uid, modseq, email_id, flags, tx.now, size)
-            for uid, (_, email_id, flags, size) in enumerate(rows, uidnext)
-        ],
+        " SELECT ?, ? + key, ?, email_id, flags, ?, size FROM json_each(?)"
+        " CROSS JOIN mailbox_messages ON mailbox_id = ? AND uid = value",
+        (target_id, uidnext, modseq, tx.now, there, unit.mailbox_id),
     )
-    targets = tuple(range(uidnext, uidnext + len(rows)))
-    return Copied(target_id, uidvalidity, tuple(uid for uid, *_ in rows), targets)
+    return Copied(target_id, uidvalidity, sources, tuple(range(uidnext, uidnext + len(sources))))
 
 
 def _mailboxes(tx: Transaction, unit: CopyMessages | MoveMessages) -> tuple[int, int, int]:
     """The target's id, UIDVALIDITY and UIDNEXT, when both mailboxes are the account's."""
     name = mailbox_name(unit.target)
-    if not tx.one(
-        "SELECT 1 FROM mailboxes WHERE id = ? AND account_id = ?", (unit.mailbox_id, unit.account_id)
-    ):
+    if not owns(tx, unit.account_id, unit.mailbox_id):
         raise NoSuchMailbox("the mailbox is gone")
     row = tx.one(
         "SELECT id, uidvalidity, uidnext FROM mailboxes WHERE account_id = ? AND name = ?",

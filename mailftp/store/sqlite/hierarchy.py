@@ -6,6 +6,7 @@ from mailftp.store.engine import MailboxExists, MailboxRefused, NoSuchAccount, N
 from mailftp.store.names import check_name, check_subscriptions, mailbox_name, renamed
 from mailftp.store.records import Change, Mailbox
 from mailftp.store.sqlite.copying import move_messages
+from mailftp.store.sqlite.expunging import note_destroyed
 from mailftp.store.sqlite.mailboxes import (
     MAILBOX_COLUMNS,
     hold_to_limits,
@@ -34,10 +35,8 @@ def delete_mailbox(tx: Transaction, unit: DeleteMailbox) -> Mailbox:
     )
     tx.run("INSERT INTO removed_mailboxes (id) VALUES (?)", (mailbox.id,))
     tx.run("DELETE FROM mailboxes WHERE id = ?", (mailbox.id,))
-    tx.run(
-        "INSERT INTO destroyed (account_id, modseq, kind, id) VALUES (?, ?, 'mailbox', ?)",
-        (unit.account_id, modseq, mailbox.id),
-    )
+    tx.run("DELETE FROM metadata WHERE account_id = ? AND mailbox_id = ?", (unit.account_id, mailbox.id))
+    note_destroyed(tx, unit.account_id, modseq, "mailbox", (mailbox.id,))
     tx.changes.append(Change("mail", unit.account_id, mailbox.id, modseq))
     return mailbox
 

@@ -59,6 +59,8 @@ def list_mailbox(view: View, query: ListMailbox) -> MailboxListing | None:
         )
         assert gone is not None
         vanished = numbers("I", gone[0])
+    horizon = view.one("SELECT horizon FROM mailboxes WHERE id = ?", (mailbox.id,))
+    assert horizon is not None
     return MailboxListing(
         mailbox,
         columns.uids,
@@ -68,6 +70,7 @@ def list_mailbox(view: View, query: ListMailbox) -> MailboxListing | None:
         columns.flag_numbers,
         tuple(columns.sets),
         vanished,
+        not query.modseq or query.modseq >= horizon[0],
     )
 
 

@@ -1,16 +1,15 @@
-"""Mailboxes and what is in them: flags, expunging."""
+"""Mailboxes, and the flags of what is in them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 from mailftp.store import flags as flag_sets
 from mailftp.store.engine import MailboxExists, NoSuchAccount
 from mailftp.store.names import check_mailboxes, check_name, check_subscriptions, mailbox_name
 from mailftp.store.records import Change, Flagged, Mailbox
 from mailftp.store.sqlite.transaction import Row, Transaction
-from mailftp.store.units import CreateMailbox, Expunge, StoreFlags
+from mailftp.store.units import CreateMailbox, StoreFlags
 
 #: From mailboxes AS m.
 MAILBOX_COLUMNS = (
@@ -80,33 +79,50 @@ def hold_to_limits(tx: Transaction, account_id: int) -> None:
 
 
 def store_flags(tx: Transaction, unit: StoreFlags) -> Flagged:
-    owner = tx.one("SELECT account_id FROM mailboxes WHERE id = ?", (unit.mailbox_id,))
-    if owner is None:
+    """A statement for each set of flags that there was, not for each message: ten thousand messages have a
+    handful."""
+    if not owns(tx, unit.account_id, unit.mailbox_id):
+        return Flagged()
+    row = tx.one(
+        "SELECT group_concat(uid), group_concat(modseq), group_concat(flags, char(10)) FROM"
+        " (SELECT uid, modseq, flags FROM mailbox_messages NOT INDEXED"
+        " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?)) ORDER BY uid)",
+        (unit.mailbox_id, json.dumps(unit.uids)),
+    )
+    assert row is not None
+    if row[0] is None:
         return Flagged()
     limit = unit.unchanged_since
-    new: list[tuple[str, int]] = []
+    by_text: dict[str, list[int]] = {}
     refused: list[int] = []
-    for uid, text, at in tx.all(
-        "SELECT uid, flags, modseq FROM mailbox_messages"
-        " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?))",
-        (unit.mailbox_id, json.dumps(unit.uids)),
-    ):
+    uids, modseqs = json.loads(f"[{row[0]}]"), json.loads(f"[{row[1]}]")
+    for uid, at, text in zip(uids, modseqs, row[2].split("\n"), strict=True):
         if limit is not None and at > limit:
             refused.append(uid)
-            continue
+        else:
+            by_text.setdefault(text, []).append(uid)
+    new: list[tuple[str, list[int]]] = []
+    for text, those in by_text.items():
         before = flag_sets.from_text(text)
         after = flag_sets.changed(before, unit.change, unit.flags)
         if after is not before:
-            new.append((flag_sets.to_text(after), uid))
-    refused.sort()
+            new.append((flag_sets.to_text(after), those))
     if not new:
         return Flagged(0, tuple(refused))
-    modseq = touch(tx, owner[0], unit.mailbox_id)
-    tx.each(
-        "UPDATE mailbox_messages SET flags = ?, modseq = ? WHERE mailbox_id = ? AND uid = ?",
-        [(text, modseq, unit.mailbox_id, uid) for text, uid in new],
-    )
+    modseq = touch(tx, unit.account_id, unit.mailbox_id)
+    for text, those in new:
+        tx.run(
+            "UPDATE mailbox_messages SET flags = ?, modseq = ?"
+            " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?))",
+            (text, modseq, unit.mailbox_id, json.dumps(those)),
+        )
     return Flagged(modseq, tuple(refused))
+
+
+def owns(tx: Transaction, account_id: int, mailbox_id: int) -> bool:
+    """Whether the mailbox is there and the account's."""
+    row = tx.one("SELECT 1 FROM mailboxes WHERE id = ? AND account_id = ?", (mailbox_id, account_id))
+    return row is not None
 
 
 def touch(tx: Transaction, account_id: int, mailbox_id: int) -> int:
@@ -115,67 +131,3 @@ def touch(tx: Transaction, account_id: int, mailbox_id: int) -> int:
     tx.run("UPDATE mailboxes SET modseq = ? WHERE id = ?", (modseq, mailbox_id))
     tx.changes.append(Change("mail", account_id, mailbox_id, modseq))
     return modseq
-
-
-def expunge(tx: Transaction, unit: Expunge) -> tuple[int, ...]:
-    owner = tx.one("SELECT account_id FROM mailboxes WHERE id = ?", (unit.mailbox_id,))
-    if owner is None:
-        return ()
-    gone = tx.all(
-        "DELETE FROM mailbox_messages"
-        " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?)) RETURNING uid, email_id",
-        (unit.mailbox_id, json.dumps(unit.uids)),
-    )
-    if not gone:
-        return ()
-    (account_id,) = owner
-    modseq = touch(tx, account_id, unit.mailbox_id)
-    uids = sorted(uid for uid, _ in gone)
-    tx.each(
-        "INSERT INTO tombstones (mailbox_id, modseq, uid) VALUES (?, ?, ?)",
-        [(unit.mailbox_id, modseq, uid) for uid in uids],
-    )
-    left = [email_id for _, email_id in gone]
-    row = tx.one(
-        "SELECT sum(length(prefix) + body_size) FROM json_each(?) JOIN emails ON emails.id = value",
-        (json.dumps(left),),
-    )
-    assert row is not None
-    tx.run(
-        "UPDATE accounts SET octets = octets - ?, messages = messages - ? WHERE id = ?",
-        (row[0], len(gone), account_id),
-    )
-    destroyed = drop_emails(tx, left)
-    tx.each(
-        "INSERT INTO destroyed (account_id, modseq, kind, id) VALUES (?, ?, 'email', ?)",
-        [(account_id, modseq, email_id) for email_id in destroyed],
-    )
-    return tuple(uids)
-
-
-def drop_emails(tx: Transaction, candidates: Iterable[int]) -> list[int]:
-    """Remove those that are in no mailbox any more, with their threads' keys when they were the last,
-    and mark bodies that nothing names now. Answers the ids removed."""
-    gone = tx.all(
-        "DELETE FROM emails WHERE id IN (SELECT value FROM json_each(?))"
-        " AND NOT EXISTS (SELECT 1 FROM mailbox_messages WHERE email_id = emails.id)"
-        " RETURNING id, thread_id, body_id",
-        (json.dumps(list(candidates)),),
-    )
-    tx.each(
-        "DELETE FROM thread_keys WHERE thread_id = ?1"
-        " AND NOT EXISTS (SELECT 1 FROM emails WHERE thread_id = ?1)",
-        list({(thread_id,) for _, thread_id, _ in gone}),
-    )
-    mark_unused(tx, {body_id for *_, body_id in gone})
-    return [email_id for email_id, *_ in gone]
-
-
-def mark_unused(tx: Transaction, body_ids: Iterable[int]) -> None:
-    """Note the time for bodies that nothing names."""
-    tx.each(
-        "INSERT OR REPLACE INTO unused_bodies (body_id, since) SELECT ?1, ?2"
-        " WHERE NOT EXISTS (SELECT 1 FROM emails WHERE body_id = ?1)"
-        " AND NOT EXISTS (SELECT 1 FROM queue_messages WHERE body_id = ?1)",
-        [(body_id, tx.now) for body_id in body_ids],
-    )

@@ -15,10 +15,11 @@ from mailftp.store.engine import SMALL_BODY, StoreFault
 from mailftp.store.names import check_uidl, mailbox_name
 from mailftp.store.queries import Copies, ListMaildrop
 from mailftp.store.records import BodyRef, Copy, MaildropListing
-from mailftp.store.sqlite.mailboxes import MAILBOX_COLUMNS, expunge, mailbox_of, touch
+from mailftp.store.sqlite.expunging import take_away
+from mailftp.store.sqlite.mailboxes import MAILBOX_COLUMNS, mailbox_of, touch
 from mailftp.store.sqlite.reading import View
 from mailftp.store.sqlite.transaction import Transaction
-from mailftp.store.units import ExpireRetrieved, Expunge, NoteRetrieved, SetUidls
+from mailftp.store.units import ExpireRetrieved, NoteRetrieved, SetUidls
 
 
 def list_maildrop(view: View, query: ListMaildrop) -> MaildropListing | None:
@@ -122,7 +123,9 @@ def expire_retrieved(tx: Transaction, unit: ExpireRetrieved) -> int:
         due.setdefault(mailbox_id, []).append(uid)
     gone = 0
     for mailbox_id, uids in due.items():
-        gone += len(expunge(tx, Expunge(mailbox_id, tuple(uids))))
+        owner = tx.one("SELECT account_id FROM mailboxes WHERE id = ?", (mailbox_id,))
+        if owner is not None:
+            gone += len(take_away(tx, owner[0], mailbox_id, uids))
         # Of a mailbox that is being removed nothing is expunged: it must not be found again and again.
         tx.run(
             "DELETE FROM retrieved WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?))",

@@ -22,7 +22,7 @@ from mailftp.store.records import (
     Transfer,
 )
 from mailftp.store.sqlite.accepting import admit
-from mailftp.store.sqlite.mailboxes import mark_unused
+from mailftp.store.sqlite.expunging import mark_unused
 from mailftp.store.sqlite.transaction import Row, Transaction
 from mailftp.store.units import (
     ActOnQueue,

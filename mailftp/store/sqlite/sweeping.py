@@ -1,4 +1,5 @@
-"""What is removed later: bodies that nothing names, mail of removed mailboxes, the queue's old history.
+"""What is removed later: bodies that nothing names, mail of removed mailboxes, the queue's old history,
+what was expunged long ago.
 
 Units of the store's own, run by the writer like any other, a bounded piece at a time.
 """
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 
 from mailftp.store.records import Change
 from mailftp.store.sqlite.blobs import Blobs
-from mailftp.store.sqlite.mailboxes import drop_emails, next_modseq
+from mailftp.store.sqlite.expunging import drop_emails, forget_expunged, note_destroyed
+from mailftp.store.sqlite.mailboxes import next_modseq
 from mailftp.store.sqlite.transaction import Transaction
 from mailftp.store.units import Unit
 
@@ -52,7 +54,7 @@ def sweep(tx: Transaction, unit: Sweep) -> bool:
     )
     dropped = _drop_bodies(tx, unit)
     _drop_strays(tx, unit)
-    return PIECE in (removed, forgotten, dropped)
+    return PIECE in (removed, forgotten, dropped, forget_expunged(tx, PIECE))
 
 
 def _remove_mail(tx: Transaction) -> int:
@@ -84,10 +86,7 @@ def _destroy(tx: Transaction, mailbox_id: int, left: list[int]) -> None:
     if owner is None or not destroyed:
         return
     modseq = next_modseq(tx, owner[0])
-    tx.each(
-        "INSERT INTO destroyed (account_id, modseq, kind, id) VALUES (?, ?, 'email', ?)",
-        [(owner[0], modseq, email_id) for email_id in destroyed],
-    )
+    note_destroyed(tx, owner[0], modseq, "email", destroyed)
     tx.changes.append(Change("mail", owner[0], mailbox_id, modseq))
 
 
