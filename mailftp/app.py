@@ -24,7 +24,8 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 
 from mailftp.delivery.service import DeliveryService
 from mailftp.dns.resolver import Resolver
-from mailftp.doors import Door
+from mailftp.dns.zone import Zones
+from mailftp.doors import AnyDoor, DatagramDoor, Door
 from mailftp.intake.hooks import IMailHook
 from mailftp.intake.intake import Intake
 from mailftp.operation.admin import Refused, perform
@@ -42,6 +43,7 @@ from mailftp.wire.journal import Journal
 from mailftp.wire.listener import CannotListen
 from mailftp.wire.tls import Certificates
 from mailftp.wire.watch import CertificateWatch
+from mailftp.zones import load_zones
 
 __all__ = ["Server", "StartFault", "make_server"]
 
@@ -96,7 +98,7 @@ class Server(MultiService):
         #: What is to be ended, in the order in which it was begun.
         self._ending: list[Callable[[], Any]] = []
         #: Doors that a reload closed, with those who are still inside.
-        self._retired: list[Door] = []
+        self._retired: list[AnyDoor] = []
         #: Older ones, whose connections keep what they began with.
         self._older: list[Rooms] = []
         try:
@@ -106,7 +108,7 @@ class Server(MultiService):
             raise StartFault(str(fault))
 
     @property
-    def doors(self) -> tuple[Door, ...]:
+    def doors(self) -> tuple[AnyDoor, ...]:
         return tuple(self)
 
     # Starting.
@@ -118,7 +120,9 @@ class Server(MultiService):
                 for endpoint in endpoints:
                     yield service, endpoint
 
-    def _make_door(self, service: str, endpoint: str) -> Door:
+    def _make_door(self, service: str, endpoint: str) -> AnyDoor:
+        if endpoint.startswith("udp:"):
+            return DatagramDoor(endpoint, service, self._reactor, self._base.authority)
         tls = None
         if service in IMPLICIT_TLS:
             assert self._certificates is not None, "the settings say that there is a certificate"
@@ -184,6 +188,7 @@ class Server(MultiService):
             started = start()
             if isinstance(started, Deferred):
                 await started
+        base.authority.change(await self._load_zones(self.settings), self.settings.dns.rate_limit)
         rooms = self._rooms = furnish(base, self.settings)
         self._ending.append(self._stop_intakes)
         self._delivery = self._make_outbound(self.settings, rooms.intake)
@@ -195,6 +200,12 @@ class Server(MultiService):
         self._ending.append(self._control.stopService)
         self._watch_certificates()
         self._ending.append(self._stop_watching)
+
+    async def _load_zones(self, settings: Settings) -> Zones:
+        """Raises ValueError for a zone or a key that cannot be used."""
+        if not settings.listen.get("dns"):
+            return Zones(())
+        return await self._base.files.run(partial(load_zones, settings, keep=True))
 
     def _open_doors(self, rooms: Rooms, anew: bool = True) -> None:
         """Let people in; with `anew` by new factories, else only at doors that have none."""
@@ -312,6 +323,10 @@ class Server(MultiService):
             raise Refused(str(fault))
         settings, notes = fixed(self.settings, wanted)
         swap = await self._prepare_certificates(settings)
+        try:
+            zones = await self._load_zones(settings)
+        except ValueError as fault:
+            raise Refused(str(fault))
         if not self.running or self._rooms is None:
             raise Refused("the server is stopping")
         rooms, outbound = self._rooms, None
@@ -327,6 +342,7 @@ class Server(MultiService):
             raise Refused(str(fault))
         # From here on nothing can fail.
         swap()
+        self._base.authority.change(zones, settings.dns.rate_limit)
         self._follow(settings, rooms, opened)
         self.heed(settings)
         if outbound is not None:
@@ -352,10 +368,10 @@ class Server(MultiService):
         except ValueError as fault:
             raise Refused(str(fault))
 
-    def _open_new_doors(self, settings: Settings) -> tuple[Door, ...]:
+    def _open_new_doors(self, settings: Settings) -> tuple[AnyDoor, ...]:
         """Bind what is new. Raises CannotListen, with nothing bound, when one cannot be."""
         there = {(door.service, door.endpoint) for door in self.doors}
-        bound: list[Door] = []
+        bound: list[AnyDoor] = []
         try:
             for service, endpoint in self._endpoints(settings):
                 if (service, endpoint) not in there:
@@ -368,7 +384,7 @@ class Server(MultiService):
             raise
         return tuple(bound)
 
-    def _follow(self, settings: Settings, rooms: Rooms, opened: tuple[Door, ...]) -> None:
+    def _follow(self, settings: Settings, rooms: Rooms, opened: tuple[AnyDoor, ...]) -> None:
         """New connections get what the settings say; those that are there keep what they began with."""
         wanted = set(self._endpoints(settings))
         for door in self.doors:

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IAddress, ILoggingContext
 from twisted.internet.protocol import Protocol, ServerFactory
 from zope.interface import implementer
 
+from mailftp.dns.authority import Authority
+from mailftp.dns.datagrams import DatagramSocket
+from mailftp.settings.endpoints import split_endpoint
 from mailftp.wire.connection import ConnectionFactory
-from mailftp.wire.listener import ListenerService
+from mailftp.wire.listener import CannotListen, ListenerService
 
 
 @implementer(ILoggingContext)
@@ -123,3 +127,80 @@ class Door(ListenerService):
         if port is not None:
             # Of the reactor's ports, TCP and Unix: what Twisted's own pauseProducing of a port calls.
             (port.startReading if self._open else port.stopReading)()
+
+
+class DatagramDoor(Service):
+    """An endpoint "udp:PORT:interface=ADDRESS" of the name service. Nobody is connected to it, so nobody is
+    inside, and there is nobody to wait for."""
+
+    furnished = True
+    occupied = False
+
+    def __init__(self, endpoint: str, service: str, reactor: Any, authority: Authority) -> None:
+        self.endpoint, self.service = endpoint, service
+        self._reactor, self._authority = reactor, authority
+        _, positional, named = split_endpoint(endpoint)
+        given = dict(zip(("port", "interface"), positional, strict=False)) | named
+        self._host, self._port = given.get("interface", ""), int(given["port"])
+        self._socket: DatagramSocket | None = None
+        self._open = False
+
+    @property
+    def addresses(self) -> list[IAddress]:
+        """Where it listens: [] before it does, else one address."""
+        if self._socket is None:
+            return []
+        host, port = self._socket.address
+        return [(IPv6Address if ":" in host else IPv4Address)("UDP", host, port)]
+
+    @property
+    def whereabouts(self) -> str:
+        """Where it is, for people: "127.0.0.1:53/udp"."""
+        if self._socket is None:
+            return self.endpoint
+        host, port = self._socket.address
+        return f"[{host}]:{port}/udp" if ":" in host else f"{host}:{port}/udp"
+
+    def privilegedStartService(self) -> None:
+        """Binds; raises CannotListen."""
+        super().privilegedStartService()  # type: ignore[no-untyped-call]  # upstream
+        self._bind()
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # upstream
+        self._bind()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()  # type: ignore[no-untyped-call]  # upstream
+        self._open = False
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        return succeed(None)
+
+    def retire(self) -> None:
+        """There is nobody inside."""
+
+    def drain(self) -> Deferred[None]:
+        return succeed(None)
+
+    def change(self, factory: ConnectionFactory) -> None:
+        """What it answers is the Authority's, whoever makes the connections."""
+
+    def open(self) -> None:
+        if self._socket is not None and not self._open:
+            self._open = True
+            self._socket.start()
+
+    def _bind(self) -> None:
+        if self._socket is not None:
+            return
+        answer = self._authority.answer_datagram
+        try:
+            self._socket = DatagramSocket(self._host, self._port, self._reactor, answer)
+        except OSError as fault:
+            words = f"listen.{self.service}: cannot listen on {self.endpoint}: {fault.strerror or fault}"
+            raise CannotListen(words) from None
+
+
+AnyDoor = Door | DatagramDoor

@@ -24,6 +24,8 @@ from mailftp.accounts.passwords import HashingThreads, Passwords
 from mailftp.accounts.realm import MailRealm
 from mailftp.accounts.sasl import Mechanisms
 from mailftp.accounts.sessions import Sessions
+from mailftp.dns.authority import Authority
+from mailftp.dns.server import QueryFactory
 from mailftp.files.home import IHome
 from mailftp.files.homes import Homes
 from mailftp.files.threads import FileThreads
@@ -56,6 +58,7 @@ PROTOCOLS = {
     "pop3s": "pop3",
     "imap": "imap",
     "imaps": "imap",
+    "dns": "dns",
 }
 
 
@@ -90,6 +93,7 @@ class Foundations:
         self.visits = Visits()
         self.mailboxes = MailboxStates(store)
         self.expiry = Expiry(store, reactor)
+        self.authority = Authority(reactor.seconds)
         self.limits = ConnectionLimits(0, 0)
         #: From this come the salts that unknown names are given; the same at each start.
         self.secret = b""
@@ -144,6 +148,8 @@ class Rooms:
         made: ConnectionFactory
         if protocol == "ftp":
             made = FTPFactory(wiring, self.login, base.reactor)
+        elif protocol == "dns":
+            made = QueryFactory(wiring, base.authority)
         elif protocol == "pop3":
             made = POP3Factory(wiring, self.login, self.mechanisms, base.visits)
         elif protocol == "imap":

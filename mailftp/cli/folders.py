@@ -13,6 +13,7 @@ from mailftp.settings.file import SettingsFault, notices, read_settings
 from mailftp.settings.values import Wrong, a_domain
 from mailftp.setup.folder import FolderExists, make_folder
 from mailftp.wire.tls import Certificates
+from mailftp.zones import load_zones
 
 
 class InitOptions(Options):
@@ -62,7 +63,10 @@ def init(options: InitOptions) -> None:
 
 class CheckOptions(Options):
     synopsis = "Usage: mailftp check [--config FILE]"
-    longdesc = "Read the settings and say what is wrong, a line for each fault. Exit status 0 or 1."
+    longdesc = (
+        "Read the settings, certificates and zones and say what is wrong, a line for each fault. Exit status "
+        "0 or 1."
+    )
     optParameters = [CONFIG]
 
 
@@ -71,6 +75,8 @@ def check(options: CheckOptions) -> None:
         settings = read_settings(Path(options["config"]))
         if settings.tls is not None:
             Certificates(settings.tls)
+        if settings.listen.get("dns"):
+            load_zones(settings, keep=False)
     except (SettingsFault, ValueError) as fault:
         raise CommandFailed(str(fault))
     for notice in notices(settings):

@@ -99,6 +99,21 @@ def _written(response: dns.message.Message, limit: int) -> bytes:
         return response.to_wire(max_size=limit)
 
 
+def truncated(packet: bytes) -> bytes | None:
+    """The query turned into an answer that says: by TCP (RFC 1035 section 4.1.1, TC). As long as the question
+    at the most. None where none may be sent."""
+    if len(packet) < _HEADER or packet[2] & 0x80:
+        return None
+    at = _HEADER
+    while at < len(packet) and 0 < packet[at] < 64:
+        at += packet[at] + 1
+    end = at + 5
+    if packet[4:6] != b"\0\1" or end > len(packet) or packet[at]:
+        return _header(packet, dns.rcode.FORMERR)
+    flags = bytes((0x82 | packet[2] & 0x79, 0))
+    return packet[:2] + flags + b"\0\1" + bytes(6) + packet[_HEADER:end]
+
+
 def _header(packet: bytes, rcode: dns.rcode.Rcode) -> bytes:
     """A response of nothing but a header: the id, opcode and RD of the query, and the reason."""
     return packet[:2] + bytes((0x80 | packet[2] & 0x79, rcode)) + bytes(8)

@@ -71,9 +71,13 @@ def read_resolv_conf(path: Path) -> tuple[Server, ...]:
 class Routing:
     """From a name to the servers that are asked about it."""
 
-    def __init__(self, servers: tuple[str, ...], forward: Mapping[str, str], resolv_conf: Path) -> None:
+    def __init__(
+        self, servers: tuple[str, ...], forward: Mapping[str, tuple[str, ...]], resolv_conf: Path
+    ) -> None:
         """Raises ValueError for a server or a domain that cannot be read."""
-        self._forward = {domain_name(domain): (parse_server(text),) for domain, text in forward.items()}
+        self._forward = {
+            domain_name(domain): tuple(map(parse_server, texts)) for domain, texts in forward.items()
+        }
         self._default = tuple(map(parse_server, servers)) or read_resolv_conf(resolv_conf)
 
     def of(self, name: dns.name.Name) -> tuple[Server, ...]:

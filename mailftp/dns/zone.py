@@ -8,36 +8,23 @@ of aliases `CHAIN_LIMIT` links.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import dns.exception
 import dns.name
 import dns.rcode
 import dns.rdataclass
-import dns.rdataset
 import dns.rdatatype
 import dns.rrset
-import dns.tokenizer
-import dns.transaction
-import dns.zone
-import dns.zonefile
 from dns.rdtypes.ANY.CNAME import CNAME
 
 from mailftp.dns.answers import CHAIN_LIMIT, name_text
+from mailftp.dns.zone_file import Kind, Nodes, ZoneFault, read_zone_file
 
-Kind = dns.rdatatype.RdataType
-
-_LINE = re.compile(r"\A:[0-9]+: ")
+__all__ = ["Kind", "Reply", "Zone", "ZoneFault", "Zones"]
 
 _WILDCARD = dns.name.Name([b"*"])
-_DELEGATES = (dns.rdatatype.NS, dns.rdatatype.DNAME)
-_SINGLE = (dns.rdatatype.CNAME, dns.rdatatype.DNAME, dns.rdatatype.SOA)
 _ADDRESSES = (dns.rdatatype.A, dns.rdatatype.AAAA)
-
-
-class ZoneFault(ValueError):
-    """A zone file that cannot be served; the text says what is wrong, with the line where there is one."""
 
 
 @dataclass(slots=True)
@@ -55,18 +42,19 @@ class Reply:
 class Zone:
     """One zone, in memory, that does not change; a new version is a new object."""
 
-    def __init__(self, origin: dns.name.Name, text: str) -> None:
-        """`text` is a zone file (RFC 1035 section 5) whose names may be relative to `origin`; $INCLUDE is
-        refused, so that it can read no other file. Raises ZoneFault."""
+    def __init__(self, origin: dns.name.Name, source: str | Nodes) -> None:
+        """`source` is a zone file as `read_zone_file` takes it, or what that or `laid_over` gave. Raises
+        ZoneFault, also for a zone without SOA or NS at its origin."""
         self.origin = origin
-        parsed = self._parse(text)
-        self._nodes: dict[dns.name.Name, dict[Kind, dns.rrset.RRset]] = {}
-        for name, rdataset in parsed.iterate_rdatasets():
-            self._check(name, rdataset)
-            rrset = dns.rrset.from_rdata_list(name, rdataset.ttl, list(rdataset))
-            self._nodes.setdefault(name, {})[rdataset.rdtype] = rrset
+        records = read_zone_file(origin, source) if isinstance(source, str) else source
+        self._nodes: Nodes = {name: dict(rrsets) for name, rrsets in records.items()}
+        apex = self._nodes.get(origin, {})
+        for kind in (dns.rdatatype.SOA, dns.rdatatype.NS):
+            if kind not in apex:
+                words = f"{name_text(origin)} has no {dns.rdatatype.to_text(kind)} record"
+                raise ZoneFault(f"zone {name_text(origin)}: {words}")
         self._add_empty_non_terminals()
-        soa = self._nodes[origin][dns.rdatatype.SOA]
+        soa = apex[dns.rdatatype.SOA]
         # RFC 2308 section 3: a negative answer holds for the lesser of the two.
         self._negative = dns.rrset.from_rdata_list(origin, min(soa.ttl, soa[0].minimum), list(soa))
 
@@ -77,7 +65,16 @@ class Zone:
     @property
     def serial(self) -> int:
         """The SOA's."""
-        return int(self._nodes[self.origin][dns.rdatatype.SOA][0].serial)
+        return int(self.soa[0].serial)
+
+    @property
+    def soa(self) -> dns.rrset.RRset:
+        return self._nodes[self.origin][dns.rdatatype.SOA]
+
+    @property
+    def nodes(self) -> Mapping[dns.name.Name, Mapping[Kind, dns.rrset.RRset]]:
+        """Every name with its RRsets; names that have none, but others below them, among them."""
+        return self._nodes
 
     def holds(self, name: dns.name.Name) -> bool:
         """Whether the name is at or below the origin."""
@@ -99,37 +96,6 @@ class Zone:
             name = target
 
     # Reading.
-
-    def _parse(self, text: str) -> dns.zone.Zone:
-        parsed = dns.zone.Zone(self.origin, relativize=False)
-        tokens = dns.tokenizer.Tokenizer(text, filename="")
-        owner: dns.name.Name | None = None
-        try:
-            with parsed.writer(True) as writer:
-                reader = dns.zonefile.Reader(tokens, dns.rdataclass.IN, writer, allow_include=False)
-                # The codec would pass over what is not below the origin, and a mistyped name with it.
-                reader.zone_origin = dns.name.root
-                writer.check_put_rdataset(_one_only)
-                try:
-                    reader.read()
-                finally:
-                    owner = reader.last_name
-            owner = None
-            parsed.check_origin()
-        except (dns.exception.DNSException, ValueError, KeyError) as fault:
-            # The codec may have gone on to the line behind the fault, and does not always say whose it is.
-            words = _LINE.sub("", str(fault)) or type(fault).__name__
-            if isinstance(fault, KeyError):
-                words = "the name is not below the zone's origin"
-            where = f"at {name_text(owner)}, line {tokens.where()[1]} or the one before: " if owner else ""
-            raise ZoneFault(f"zone {name_text(self.origin)}: {where}{words}") from None
-        return parsed
-
-    def _check(self, name: dns.name.Name, rdataset: dns.rdataset.Rdataset) -> None:
-        if name.is_wild() and rdataset.rdtype in _DELEGATES:
-            # RFC 4592 sections 4.2 and 4.4: what it would mean is not defined.
-            kind = dns.rdatatype.to_text(rdataset.rdtype)
-            raise ZoneFault(f"zone {name_text(self.origin)}: {name_text(name)} cannot have a {kind} record")
 
     def _add_empty_non_terminals(self) -> None:
         """RFC 4592 section 2.2.2: a name with something below it exists, though it has no records."""
@@ -225,14 +191,6 @@ class Zone:
         return None if kind in (dns.rdatatype.CNAME, dns.rdatatype.ANY) else target
 
 
-def _one_only(
-    writer: dns.transaction.Transaction, name: dns.name.Name, rdataset: dns.rdataset.Rdataset
-) -> None:
-    """The codec would let the last of two CNAME, DNAME or SOA records win, in silence."""
-    if rdataset.rdtype in _SINGLE and writer.get(name, rdataset.rdtype):
-        raise ValueError(f"it has two {dns.rdatatype.to_text(rdataset.rdtype)} records")
-
-
 class Zones:
     """Every zone of this server."""
 
@@ -246,6 +204,13 @@ class Zones:
             # RFC 4035 section 3.1.4.1 again: the parent's, where we have that too.
             return self._longest(name.parent()) or child
         return child
+
+    def __iter__(self) -> Iterator[Zone]:
+        return iter(self._zones.values())
+
+    def get(self, origin: dns.name.Name) -> Zone | None:
+        """The zone of this origin."""
+        return self._zones.get(origin)
 
     def _longest(self, name: dns.name.Name) -> Zone | None:
         while name not in self._zones:

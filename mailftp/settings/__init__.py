@@ -159,9 +159,41 @@ class DNS:
     trust_ad: bool = _key(
         False, "Believe the resolver when it says that an answer was validated: it must be on this machine."
     )
-    zones: tuple[str, ...] = _key((), "Zones to answer for with authority.")
-    forward: Mapping[str, str] = _made(
-        dict, "Names at and below a domain are asked of this server, in the notation of `servers`."
+    forward: Mapping[str, tuple[str, ...]] = _made(
+        dict,
+        "Names at and below a domain are asked of this server, in the notation of `servers`, or of these, a "
+        "list.",
+    )
+    zones: tuple[str, ...] = _key(
+        (),
+        "Zones to answer for with authority on `listen.dns`. What mail needs is in them: see "
+        "`mailftp dns zone`.",
+    )
+    zone_files: Mapping[str, Path] = _made(
+        dict,
+        "Records of your own for a zone: a zone file, whose RRsets take the place of ours of the same name "
+        "and type.",
+    )
+    nameservers: tuple[str, ...] = _key(
+        (), "The names in the NS records, the first being this server; none: `hostname`."
+    )
+    addresses: tuple[str, ...] = _key(
+        (),
+        "The addresses of `hostname` that the world sees; none: those that the listeners are bound to. Give "
+        "the public ones behind NAT.",
+    )
+    secondaries: tuple[str, ...] = _key(
+        (),
+        "Servers that may transfer the zones (AXFR) and are told of changes (NOTIFY), in the notation of "
+        "`servers`.",
+    )
+    certificate_authorities: tuple[str, ...] = _key(
+        (), 'Who may issue certificates for the domains (CAA), ["letsencrypt.org"]; none: anybody.'
+    )
+    rate_limit: int = _key(
+        200,
+        "Answers a second by UDP to one network (/24 of IPv4, /56 of IPv6); what is more is sent to TCP or "
+        "dropped. 0: no limit.",
     )
 
 

@@ -20,6 +20,7 @@ from mailftp.settings.values import (
     Kind,
     Place,
     Wrong,
+    address,
     did_you_mean,
     domain,
     host_and_port,
@@ -30,6 +31,7 @@ from mailftp.settings.values import (
     named_numbers,
     network,
     one_of,
+    one_or_list,
     path,
     path_or_none,
     port_range,
@@ -51,7 +53,7 @@ LARGEST_FILE = 1 << 20
 
 #: Services that the file may name and that this release does not serve: a notice and no fault, so that one
 #: file serves every release.
-NOT_SERVED = ("http", "https", "dns")
+NOT_SERVED = ("http", "https")
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 PROTOCOLS = ("ftp", "smtp", "submission", "pop3", "imap", "http")
@@ -169,8 +171,18 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
     shape.DNS: {
         "servers": list_of(_resolver),
         "trust_ad": truth(),
+        "forward": table_of(
+            domain(),
+            one_or_list(_resolver),
+            'a table such as { "b.test" = "127.0.0.2:53" }',
+        ),
         "zones": list_of(domain()),
-        "forward": table_of(domain(), _resolver, 'a table such as { "b.test" = "127.0.0.2:53" }'),
+        "zone_files": table_of(domain(), path(), 'a table such as { "example.org" = "example.org.zone" }'),
+        "nameservers": list_of(domain()),
+        "addresses": list_of(address()),
+        "secondaries": list_of(_resolver),
+        "certificate_authorities": list_of(domain()),
+        "rate_limit": whole(0, 65535),
     },
     shape.HTTP: {"prefix": matching(r"/(?:[A-Za-z0-9._~-]+/)*", 'a path that begins and ends with "/"')},
     shape.FTP: {
@@ -325,7 +337,20 @@ def _check_together(
         place.at("auth").at("argon2").at("memory_cost").wrong(
             "it is too little for the lanes", "give at least 8 for each of parallelism (RFC 9106 section 3.1)"
         )
+    _check_zones(settings, place.at("dns"), certificates)
     _check_listen(settings, place.at("listen"))
+
+
+def _check_zones(settings: Settings, place: Place, files: bool) -> None:
+    """What the zones say of each other; with `files` the zone files must be there."""
+    if len(set(settings.dns.zones)) < len(settings.dns.zones):
+        place.at("zones").wrong("a zone is there twice", "give each once")
+    for zone, file in settings.dns.zone_files.items():
+        below = place.at("zone_files").at(zone)
+        if zone not in settings.dns.zones:
+            below.wrong("it is none of dns.zones", "name it there too")
+        elif files and not file.is_file():
+            below.wrong(f"{file} is not there", "give a zone file (RFC 1035 section 5)")
 
 
 def _check_listen(settings: Settings, place: Place) -> None:
@@ -374,6 +399,8 @@ def notices(settings: Settings) -> tuple[str, ...]:
         said.append(f"workers: this release runs one process, not {settings.workers or 'one per core'}")
     if settings.delivery.delay_warning >= settings.delivery.give_up:
         said.append("delivery.delay_warning: it comes no sooner than give_up, so nobody is warned")
-    if settings.dns.zones:
-        said.append("dns.zones: not answered for by this release")
+    if settings.dns.zones and not settings.listen.get("dns"):
+        said.append("dns.zones: nobody can ask, listen.dns has no endpoint")
+    if settings.listen.get("dns") and not settings.dns.zones:
+        said.append("listen.dns: every question is refused, dns.zones names no zone")
     return tuple(said)

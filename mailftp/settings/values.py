@@ -295,6 +295,16 @@ def ipv4_or_empty() -> Kind[str]:
     return Kind('an IPv4 address such as "192.0.2.1", or ""', read)
 
 
+def address() -> Kind[str]:
+    def read(value: object, place: Place) -> str:
+        try:
+            return str(ip_address(_text(value)))
+        except ValueError:
+            raise Wrong(f"{shown(value)} is no address")
+
+    return Kind('an address such as "192.0.2.1" or "2001:db8::1"', read)
+
+
 def network() -> Kind[Network]:
     def read(value: object, place: Place) -> Network:
         try:
@@ -379,6 +389,16 @@ def list_of(kind: Kind[T], *, least: int = 0, plural: str = "") -> Kind[tuple[T,
         return tuple(item for item in taken if item is not None)
 
     return Kind(wants, read)
+
+
+def one_or_list(kind: Kind[T]) -> Kind[tuple[T, ...]]:
+    """A value, or several."""
+    several = list_of(kind, least=1)
+
+    def read(value: object, place: Place) -> tuple[T, ...]:
+        return several.read(value, place) if isinstance(value, list) else (kind.read(value, place),)
+
+    return Kind(f"{kind.wants}, or a list of such", read)
 
 
 def table_of(name: Kind[str], kind: Kind[T], wants: str) -> Kind[Mapping[str, T]]:

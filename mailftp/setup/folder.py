@@ -13,6 +13,7 @@ PORTS = {
     "ftp": 2121, "ftps": 2990, "smtp": 2525, "submission": 2587, "submissions": 2465,
     "pop3": 2110, "pop3s": 2995,
 }  # fmt: skip
+DNS_PORT = 2053
 
 TEMPLATE = """\
 # mailftp's settings. Relative paths start at the folder that this file is in. Every key may be left out.
@@ -25,7 +26,7 @@ workers  = 1
 
 # Each service listens on a list of Twisted server endpoint strings; a service without a line is off.
 # Services named ...s are TLS from the first byte. The usual ports are ftp 21, ftps 990, smtp 25,
-# submission 587, submissions 465, pop3 110 and pop3s 995.
+# submission 587, submissions 465, pop3 110, pop3s 995 and dns 53, both tcp: and udp:.
 [listen]
 {listen}
 
@@ -77,6 +78,10 @@ concurrency     = {{ total = 200, per_destination = 10 }}
 [dns]
 servers  = []                     # resolvers to ask; default: /etc/resolv.conf
 trust_ad = false                  # believe their AD bit: a validating resolver on loopback
+zones    = {domains}   # answered for on listen.dns; `mailftp dns zone` prints what is in them
+# zone_files  = {{ "example.test" = "example.test.zone" }}   # records of your own
+# addresses   = ["192.0.2.1"]     # of hostname, where NAT hides it; default: the listeners'
+# secondaries = ["192.0.2.53"]    # may transfer the zones, and are told of changes
 
 [dns.forward]                     # names below these are asked of that server
 # "b.test" = "127.0.0.2:2053"
@@ -103,8 +108,7 @@ _OTHERS = """\
 # imap      = ["tcp:2143:interface=127.0.0.1"]
 # imaps     = ["tcp:2993:interface=127.0.0.1"]
 # http      = ["tcp:2080:interface=127.0.0.1"]
-# https     = ["tcp:2443:interface=127.0.0.1"]
-# dns       = ["tcp:2053:interface=127.0.0.1", "udp:2053:interface=127.0.0.1"]"""
+# https     = ["tcp:2443:interface=127.0.0.1"]"""
 
 DKIM_SELECTOR = "mailftp"
 
@@ -119,6 +123,8 @@ def settings_text(hostname: str, domains: tuple[str, ...], capture: str = "") ->
         f"{service:<11} = {json.dumps([f'tcp:{port}:interface=127.0.0.1'])}"
         for service, port in PORTS.items()
     ]
+    both = [f"{kind}:{DNS_PORT}:interface=127.0.0.1" for kind in ("tcp", "udp")]
+    listen.append(f"{'dns':<11} = {json.dumps(both)}")
     return TEMPLATE.format(
         hostname=json.dumps(hostname),
         domains=json.dumps(list(domains)),

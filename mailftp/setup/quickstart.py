@@ -29,6 +29,7 @@ _WHAT = {
     "pop3s": "reading mail, TLS",
     "ftp": "files, AUTH TLS",
     "ftps": "files, TLS",
+    "dns": "the zone of the domain",
 }
 
 
@@ -87,13 +88,15 @@ def welcome(file: Path, settings: Settings, passwords: dict[str, str]) -> str:
 
 
 def _address(endpoint: str) -> str:
-    """ "tcp:2525:interface=127.0.0.1" as host and port; any other notation as it is."""
+    """ "tcp:2525:interface=127.0.0.1" as host and port, "udp:" with "/udp" behind; any other notation as it
+    is."""
     kind, _, rest = endpoint.partition(":")
     port, _, more = rest.partition(":")
-    if kind != "tcp" or not port.isdecimal():
+    if kind not in ("tcp", "udp") or not port.isdecimal():
         return endpoint
     interface = more.removeprefix("interface=").replace("\\:", ":") if more.startswith("interface=") else "*"
-    return f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}"
+    suffix = "/udp" if kind == "udp" else ""
+    return (f"[{interface}]:{port}" if ":" in interface else f"{interface}:{port}") + suffix
 
 
 def commands(folder: Path, settings: Settings, passwords: dict[str, str]) -> list[str]:
@@ -122,8 +125,10 @@ def commands(folder: Path, settings: Settings, passwords: dict[str, str]) -> lis
         (url("ftp", "ftp", "/hello.txt"), "printf 'It works.\\n' |", bob, "--upload-file -"),
         (url("ftp", "ftp", "/hello.txt"), "", bob, ""),
     )  # fmt: skip
-    return [
+    said = [
         " ".join(part for part in (before, curl, user(who), more, at) if part)
         for at, before, who, more in wanted
         if at is not None
     ]
+    host, _, port = (url("", "dns") or "").removeprefix("://").rpartition(":")
+    return [*said, f"dig @{host} -p {port} {DOMAIN} MX"] if host else said

@@ -87,7 +87,7 @@ def questions(seed: int) -> Iterator[tuple[dns.name.Name, str]]:
     chance = random.Random(seed)
     origin = dns.name.from_text(ORIGIN)
     parsed = Zone(origin, ZONE)
-    names = sorted(parsed._nodes)
+    names = sorted(parsed.nodes)
     labels = [b"a", b"b", b"*", b"ns", b"host", b"sub", b"wild", b"deep", b"x" * 63, b"\x00", b"a.b"]
     for _ in range(QUESTIONS):
         name = chance.choice(names)

@@ -469,7 +469,8 @@ class StopTests(ResolverCase):
 
 class ForwardTests(ResolverCase):
     settings = DNS(
-        servers=("192.0.2.53",), forward={"b.test": "127.0.0.2:2053", "deep.b.test": "[2001:db8::53]:99"}
+        servers=("192.0.2.53",),
+        forward={"b.test": ("127.0.0.2:2053",), "deep.b.test": ("[2001:db8::53]:99",)},
     )
 
     def test_longest_domain(self) -> None:
@@ -512,7 +513,7 @@ class SettingsTests(SynchronousTestCase):
     def test_bad_forward(self) -> None:
         """A domain in forward that is none is refused."""
         with self.assertRaisesRegex(ValueError, "not a domain name"):
-            Resolver(DNS(forward={"a..b": "192.0.2.1"}), MemoryNetwork())
+            Resolver(DNS(forward={"a..b": ("192.0.2.1",)}), MemoryNetwork())
 
     def resolv_conf(self, text: str) -> list[tuple[str, int]]:
         """Whom a resolver with this file asks."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+
 import dns.message
 import dns.name
 from twisted.internet import reactor
-from twisted.internet.error import CannotListenError
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
-from mailftp.dns.server import QUERY, Datagrams, QueryFactory
+from mailftp.dns.authority import Authority
+from mailftp.dns.datagrams import QUERY, DatagramSocket
+from mailftp.dns.server import CLIENTS, QueryFactory
 from mailftp.dns.zone import Zone, Zones
 from mailftp.wire.listener import ListenerService
 from tests.connector import wiring
@@ -27,18 +30,19 @@ class ServerTests(TestCase):
     timeout = 2 * PATIENCE
 
     def setUp(self) -> None:
-        zones = Zones((Zone(ORIGIN, SOA + BIG),))
-        self.datagrams = Datagrams(zones)
-        factory = QueryFactory(wiring("dns", clock=reactor), zones)
+        self.authority = Authority(reactor.seconds)
+        self.authority.change(Zones((Zone(ORIGIN, SOA + BIG),)), 0)
+        self.factory = QueryFactory(wiring("dns", clock=reactor), self.authority)
         # Both on one port, where clients look for TCP after a truncated answer.
         for self.port in free_ports(20):
             try:
-                port = reactor.listenUDP(self.port, self.datagrams, "127.0.0.1")
-            except CannotListenError:
+                self.socket = DatagramSocket("127.0.0.1", self.port, reactor, self.authority.answer_datagram)
+            except OSError:
                 continue
-            self.addCleanup(port.stopListening)
             break
-        service = ListenerService(f"tcp:{self.port}:interface=127.0.0.1", factory, reactor)
+        self.addCleanup(self.socket.close)
+        self.socket.start()
+        service = ListenerService(f"tcp:{self.port}:interface=127.0.0.1", self.factory, reactor)
         self.addCleanup(service.stopService)
         service.startService()
 
@@ -98,12 +102,45 @@ class ServerTests(TestCase):
             client.transport.write(octets)
             self.assertEqual(await client.lost, b"")
 
-    def test_an_error_of_ours(self) -> None:
-        """It is logged and ends nothing; a datagram that is too long, or from port 0, is dropped."""
-        self.datagrams.change(None)  # type: ignore[arg-type]
+    async def test_an_error_of_ours(self) -> None:
+        """It is logged and ends nothing; a datagram that is too long is dropped."""
         packet = dns.message.make_query("ns1.example.test.", "A").to_wire()
-        self.datagrams.datagramReceived(packet + bytes(QUERY), ("127.0.0.1", 9))
-        self.datagrams.datagramReceived(packet, ("127.0.0.1", 0))
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(client.close)
+        client.connect(("127.0.0.1", self.port))
+        client.send(packet + bytes(QUERY))
+        client.send(packet)
+        self.socket.doRead()
         self.assertEqual(self.flushLoggedErrors(), [])
-        self.datagrams.datagramReceived(packet, ("127.0.0.1", 9))
-        self.assertEqual(len(self.flushLoggedErrors(AttributeError)), 1)
+        self.assertEqual(client.recv(4096)[:2], packet[:2])
+        self.socket._answer = None  # type: ignore[assignment]
+        client.send(packet)
+        self.socket.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        client.setblocking(False)
+        self.assertRaises(BlockingIOError, client.recv, 4096)
+
+    async def test_answers_come_from_the_address_that_was_asked(self) -> None:
+        """A socket of every address, asked at 127.0.0.3 and ::1: the kernel alone would answer by
+        127.0.0.1."""
+        packet = dns.message.make_query("ns1.example.test.", "A").to_wire()
+        for everywhere, asked, family in (
+            ("", "127.0.0.3", socket.AF_INET),
+            ("::", "::1", socket.AF_INET6),
+            ("::", "::ffff:127.0.0.4", socket.AF_INET6),
+        ):
+            server = DatagramSocket(everywhere, 0, reactor, self.authority.answer_datagram)
+            self.addCleanup(server.close)
+            client = socket.socket(family, socket.SOCK_DGRAM)
+            self.addCleanup(client.close)
+            client.settimeout(PATIENCE)
+            client.sendto(packet, (asked, server.address[1]))
+            server.doRead()
+            self.assertEqual(client.recvfrom(4096)[1][0], asked)
+
+    async def test_too_many_clients(self) -> None:
+        """So many by TCP and no more; who was refused is told by the connection's end."""
+        self.factory._connections = {object() for _ in range(CLIENTS)}  # type: ignore[misc]
+        self.addCleanup(self.factory._connections.clear)
+        client = await dial(reactor, self.port)
+        self.assertEqual(await client.lost, b"")

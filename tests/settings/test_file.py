@@ -91,7 +91,7 @@ class Reading(SynchronousTestCase):
         self.assertEqual(read.hostname, "mx.example.test")
         self.assertEqual(read.domains, ("xn--bcher-kva.example",))
         self.assertEqual(read.delivery.routes, {"xn--strae-oqa.example": "lmtp:127.0.0.1:24"})
-        self.assertEqual(read.dns.forward, {"b.test": "[::1]:53"})
+        self.assertEqual(read.dns.forward, {"b.test": ("[::1]:53",)})
 
     def test_the_rest(self) -> None:
         """Networks, ports, booleans, folders and the smarthost arrive as what they are."""
