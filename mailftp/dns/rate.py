@@ -40,6 +40,7 @@ class ResponseRate:
         self._salt = secrets.token_hex(8)
         #: Questions that were not answered in full.
         self.limited = 0
+        self._slips = False
 
     def count(self, host: str) -> Verdict:
         """Count a question from this address, and say what is to be done with it."""
@@ -55,7 +56,8 @@ class ResponseRate:
             return Verdict.ANSWER
         self.limited += 1
         # One of two gets through to TCP, whichever order honest and forged questions come in.
-        return Verdict.TRUNCATE if self.limited & 1 else Verdict.DROP
+        self._slips = not self._slips
+        return Verdict.TRUNCATE if self._slips else Verdict.DROP
 
 
 def network(host: str) -> str:

@@ -17,11 +17,11 @@ _TOP = 1 << 32
 
 def next_serial(kept: int | None, least: int, day: int) -> int:
     """The serial of changed content after `kept`: the day's first (RFC 1912 section 2.2), or one more where
-    that is not newer, and not older than `least`, an operator's own. `day` is YYYYMMDD."""
+    that is not newer, and not older than `least`, an operator's own, or 0. `day` is YYYYMMDD."""
     serial = day * 100
     if kept is not None and not newer(serial, kept):
         serial = (kept + 1) % _TOP or 1
-    if newer(least, serial):
+    if least and newer(least, serial):
         serial = least
     return serial
 
@@ -41,7 +41,7 @@ class Serials:
         """The serial for `content`, the zone without its serial. With `keep` it is noted. Raises OSError."""
         digest = hashlib.sha256(content.encode()).hexdigest()
         kept, known = self._read(zone)
-        if known == digest and kept is not None and not newer(least, kept):
+        if known == digest and kept is not None and not (least and newer(least, kept)):
             return kept
         serial = next_serial(kept, least, day)
         if keep:

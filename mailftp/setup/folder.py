@@ -78,7 +78,7 @@ concurrency     = {{ total = 200, per_destination = 10 }}
 [dns]
 servers  = []                     # resolvers to ask; default: /etc/resolv.conf
 trust_ad = false                  # believe their AD bit: a validating resolver on loopback
-zones    = {domains}   # answered for on listen.dns; `mailftp dns zone` prints what is in them
+{zones}
 # zone_files  = {{ "example.test" = "example.test.zone" }}   # records of your own
 # addresses   = ["192.0.2.1"]     # of hostname, where NAT hides it; default: the listeners'
 # secondaries = ["192.0.2.53"]    # may transfer the zones, and are told of changes
@@ -109,6 +109,7 @@ _OTHERS = """\
 # imaps     = ["tcp:2993:interface=127.0.0.1"]
 # http      = ["tcp:2080:interface=127.0.0.1"]
 # https     = ["tcp:2443:interface=127.0.0.1"]"""
+_DNS = f'["tcp:{DNS_PORT}:interface=127.0.0.1", "udp:{DNS_PORT}:interface=127.0.0.1"]'
 
 DKIM_SELECTOR = "mailftp"
 
@@ -117,25 +118,36 @@ class FolderExists(Exception):
     """There is something in the way; its text names it."""
 
 
-def settings_text(hostname: str, domains: tuple[str, ...], capture: str = "") -> str:
-    """A settings file, the layout that scripts rely on: a key a line."""
+def settings_text(
+    hostname: str, domains: tuple[str, ...], capture: str = "", zones: tuple[str, ...] = ()
+) -> str:
+    """A settings file, the layout that scripts rely on: a key a line. Without `zones` the name service is
+    off."""
     listen = [
         f"{service:<11} = {json.dumps([f'tcp:{port}:interface=127.0.0.1'])}"
         for service, port in PORTS.items()
     ]
-    both = [f"{kind}:{DNS_PORT}:interface=127.0.0.1" for kind in ("tcp", "udp")]
-    listen.append(f"{'dns':<11} = {json.dumps(both)}")
+    mark = "" if zones else "# "
+    listen += [_OTHERS, f"{mark + 'dns':<11} = {_DNS}"]
+    answered = f"zones    = {json.dumps(list(zones or domains))}"
     return TEMPLATE.format(
         hostname=json.dumps(hostname),
         domains=json.dumps(list(domains)),
-        listen="\n".join([*listen, _OTHERS]),
+        listen="\n".join(listen),
+        zones=f"{mark}{answered}   # answered for on listen.dns",
         capture=f"capture         = {json.dumps(capture)}"
         if capture
         else '# capture       = "archive@example.test"   # nothing leaves: all of it lands in this mailbox',
     )
 
 
-def make_folder(folder: Path, hostname: str, domains: tuple[str, ...], capture: str = "") -> Path:
+def make_folder(
+    folder: Path,
+    hostname: str,
+    domains: tuple[str, ...],
+    capture: str = "",
+    zones: tuple[str, ...] = (),
+) -> Path:
     """Make a server's folder and answer its settings file.
 
     Writes the settings last, so that a folder with settings is whole. Raises FolderExists before
@@ -153,5 +165,5 @@ def make_folder(folder: Path, hostname: str, domains: tuple[str, ...], capture: 
         keys = folder / "data" / "dkim" / domain
         keys.mkdir(0o700, parents=True)
         make_dkim_key(keys / f"{DKIM_SELECTOR}.pem")
-    write_new(settings, settings_text(hostname, domains, capture).encode())
+    write_new(settings, settings_text(hostname, domains, capture, zones).encode())
     return settings

@@ -45,7 +45,7 @@ def quickstart(where: Path) -> tuple[Path, dict[str, str]]:
         return folder / "mailftp.toml", {}
     fresh = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=where))
     try:
-        file = make_folder(fresh, HOSTNAME, (DOMAIN,))
+        file = make_folder(fresh, HOSTNAME, (DOMAIN,), zones=(DOMAIN,))
         passwords = {address: generate_password() for address in ACCOUNTS}
         _add_accounts(read_settings(file), passwords)
         fresh.chmod(0o755)
