@@ -274,18 +274,18 @@ class Server(MultiService):
             if self._delivery is not None:
                 await self._delivery.stop()
 
-    def _stop_intakes(self) -> None:
+    async def _stop_intakes(self) -> None:
         if self._rooms is not None:
             self._older.append(self._rooms)
             self._rooms = None
         while self._older:
-            self._older.pop().intake.stop()
+            await self._older.pop().intake.stop()
 
     def _clear_out(self) -> None:
         """Let go of what former reloads left behind and nobody uses any more."""
         for rooms in self._older:
             if not rooms.occupied:
-                rooms.intake.stop()
+                rooms.intake.stop().addErrback(lambda _: None)
         self._older = [rooms for rooms in self._older if rooms.occupied]
         self._retired = [door for door in self._retired if door.occupied]
 
@@ -338,7 +338,7 @@ class Server(MultiService):
             opened = self._open_new_doors(settings)
         except (ValueError, CannotListen) as fault:
             if rooms is not self._rooms:
-                rooms.intake.stop()
+                rooms.intake.stop().addErrback(lambda _: None)
             raise Refused(str(fault))
         # From here on nothing can fail.
         swap()

@@ -25,6 +25,7 @@ from mailftp.accounts.realm import MailRealm
 from mailftp.accounts.sasl import Mechanisms
 from mailftp.accounts.sessions import Sessions
 from mailftp.dns.authority import Authority
+from mailftp.dns.resolver import Resolver
 from mailftp.dns.server import QueryFactory
 from mailftp.files.home import IHome
 from mailftp.files.homes import Homes
@@ -34,6 +35,7 @@ from mailftp.imap.mailbox_states import MailboxStates
 from mailftp.imap.server import IMAPFactory
 from mailftp.intake.hooks import IMailHook
 from mailftp.intake.intake import Intake
+from mailftp.origin.checks import Checks
 from mailftp.pop3.expiry import Expiry
 from mailftp.pop3.server import POP3Factory
 from mailftp.pop3.visits import Visits
@@ -171,7 +173,10 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
     if login is None:
         portal = base.portal or _portal(base, settings)
         login = Login(portal, settings.auth, settings.domains, base.reactor)
-    return Rooms(settings, login, Mechanisms(login.portal), Intake(settings, base.store))
+    resolver = Resolver(settings.dns, base.reactor)
+    checks = Checks(settings.origin, settings.hostname, resolver, base.reactor, base.files.run)
+    intake = Intake(settings, base.store, checks=checks)
+    return Rooms(settings, login, Mechanisms(login.portal), intake)
 
 
 def keeps_login(old: Settings, new: Settings) -> bool:

@@ -154,7 +154,7 @@ class MailServer:
                 await started
         rooms = furnish(base, settings)
         # Ours takes the place of the plain one, which is to hear no more of the store.
-        rooms.intake.stop()
+        await rooms.intake.stop()
         intake = _ObstinateIntake(settings, base.store, self._refusals)
         self._ending.append(intake.stop)
         rooms = replace(rooms, intake=intake)

@@ -13,6 +13,7 @@ from mailftp.accounts.avatars import ISubmitter
 from mailftp.intake.header import HeaderWatch
 from mailftp.message import trace
 from mailftp.message.address import Address
+from mailftp.origin.inspection import Inspection
 from mailftp.store.records import Filing, ForwardPath, StagedBody, Transfer
 from mailftp.store.units import Accept
 from mailftp.wire.peer import Peer
@@ -64,6 +65,13 @@ class Envelope:
     header: HeaderWatch = field(default_factory=HeaderWatch)
     #: The beginning of the message, where a report will need it; filled like `header`.
     kept: bytearray = field(default_factory=bytearray)
+    #: The checks of a stranger's message; `Intake.stage` begins them, `Intake.judge` ends them.
+    inspection: Inspection | None = None
+    #: What they found: the Authentication-Results field, and for the log.
+    results: bytes = b""
+    checks: str = ""
+    #: Where the copies are filed.
+    mailbox: str = "INBOX"
 
     @property
     def reverse_path(self) -> str:
@@ -72,7 +80,7 @@ class Envelope:
 
 def acceptance(envelope: Envelope, body: StagedBody, hostname: str, now: float) -> Accept:
     """Filings and transfer of one message, to be committed together."""
-    received = received_field(envelope, hostname, now)
+    received = envelope.results + received_field(envelope, hostname, now)
     return Accept(body, now, filings(envelope, received), transfer(envelope, received))
 
 
@@ -102,7 +110,11 @@ def filings(envelope: Envelope, received: bytes) -> tuple[Filing, ...]:
         return ()
     above = trace.return_path(envelope.reverse_path)
     return tuple(
-        Filing(account_id, prefix=b"".join([above, *map(trace.delivered_to, addresses), received]))
+        Filing(
+            account_id,
+            envelope.mailbox,
+            prefix=b"".join([above, *map(trace.delivered_to, addresses), received]),
+        )
         for account_id, addresses in owners.items()
     )
 

@@ -12,16 +12,20 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NoReturn
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from mailftp.intake.directory import Directory, always
 from mailftp.intake.envelope import Envelope, Origin, Recipient, acceptance, filings, transfer
 from mailftp.intake.header import WatchedSink
+from mailftp.intake.inspected import InspectedSink
 from mailftp.intake.refused import Refused
 from mailftp.intake.submission import CompletingSink, complete_header
 from mailftp.intake.success import KeepingSink, success_report, told_of
 from mailftp.message.address import Address, AddressFault, parse_address
+from mailftp.origin.checks import Checks
+from mailftp.origin.findings import results_field, without_forged
+from mailftp.origin.policy import quarantined, refusal
 from mailftp.settings import Settings
 from mailftp.store.engine import BodySink, NoSuchAccount, OverQuota, Store, StoreFull
 from mailftp.store.records import Accepted, Account, Change, StagedBody
@@ -36,24 +40,35 @@ HOPS = 50
 #: Seconds that a mailbox found full is refused at RCPT, and how many such are remembered.
 FULL_SECONDS = 3600.0
 FULL_ACCOUNTS = 1000
+#: Where what DMARC puts in quarantine is filed (RFC 6154, \\Junk).
+JUNK = "Junk"
 
 
 class Intake:
-    """One for the whole server. `now` gives seconds since the epoch."""
+    """One for the whole server. `now` gives seconds since the epoch; without `checks` nothing is asked about
+    the messages of strangers."""
 
-    def __init__(self, settings: Settings, store: Store, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        now: Callable[[], float] = time.time,
+        checks: Checks | None = None,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._now = now
+        self._checks = checks
         self._directory = Directory(store, settings.domains, now, settings.addresses.separator)
         self._capture = _capture_address(settings.delivery.capture)
         self._full: OrderedDict[int, float] = OrderedDict()
         self._subscription = store.subscribe(self._hear)
 
-    def stop(self) -> None:
-        """Hear no more of the store; for tests and a server that is stopped inside another application."""
+    def stop(self) -> Deferred[None]:
+        """Hear no more of the store, and ask nothing more; fires when the last socket is closed."""
         self._directory.stop()
         self._subscription.cancel()
+        return succeed(None) if self._checks is None else self._checks.stop()
 
     def sender(self, origin: Origin, sender: Address | None) -> None:
         """Raises Refused when this submitter may not use this reverse-path (553 5.7.1).
@@ -108,9 +123,48 @@ class Intake:
         if told_of(envelope):
             sink = KeepingSink(sink, envelope.kept)
         if envelope.origin.submitter is None:
-            return sink
+            return self._inspected(envelope, sink)
         now, hostname = self._now(), self._settings.hostname
-        return CompletingSink(sink, lambda header: complete_header(header, hostname=hostname, now=now))
+
+        def complete(header: bytes) -> bytes:
+            return complete_header(without_forged(header, hostname), hostname=hostname, now=now)
+
+        return CompletingSink(sink, complete)
+
+    def _inspected(self, envelope: Envelope, sink: BodySink) -> BodySink:
+        """What comes by LMTP was checked by the server beside us, and says so itself."""
+        origin, checks = envelope.origin, self._checks
+        if checks is None or "LMTP" in origin.with_protocol:
+            return sink
+        inspection = checks.begin(origin.peer, origin.helo, envelope.sender, self._now())
+        if inspection is None:
+            return sink
+        envelope.inspection = inspection
+        return InspectedSink(
+            sink,
+            inspection,
+            lambda header: checks.read_header(inspection, header, origin.peer),
+            self._settings.hostname,
+        )
+
+    async def judge(self, envelope: Envelope) -> None:
+        """Wait for the checks of a message that is here whole, and note in its envelope what they found.
+
+        Raises Refused where the settings say that it counts; what is found of trusted clients never does.
+        """
+        inspection, checks = envelope.inspection, self._checks
+        if inspection is None or checks is None:
+            return
+        findings = await inspection.conclude()
+        envelope.checks = str(findings)
+        envelope.results = results_field(self._settings.hostname, findings.found)
+        if checks.trusts(envelope.origin.peer):
+            return
+        refused = refusal(findings, checks.settings)
+        if refused is not None:
+            raise Refused(refused.code, refused.status, refused.text)
+        if quarantined(findings, checks.settings):
+            envelope.mailbox = JUNK
 
     def accept(self, envelope: Envelope, body: StagedBody) -> Deferred[Accepted]:
         """File and queue it in one transaction, with its trace headers; fires when it is durable.

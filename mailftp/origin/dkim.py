@@ -67,15 +67,15 @@ def verify(
     <selector>._domainkey.<domain>. Returns when it is; raises SignatureFault, which says why it is not.
     """
     if signature.expires is not None and now > signature.expires:
-        raise SignatureFault("the signature has expired")
+        raise SignatureFault("the signature has expired", "fail")
     if len(records) != 1:
-        raise SignatureFault("no key" if not records else "more than one key record")
+        raise SignatureFault("no key" if not records else "more than one key record", "permerror")
     key = parse_key(records[0], signature)
     digest, complete = body.finish()
     if signature.length is not None and not complete:
-        raise SignatureFault("the body is shorter than l= says")
+        raise SignatureFault("the body is shorter than l= says", "fail")
     if digest != signature.body_hash:
-        raise SignatureFault("the body was changed")
+        raise SignatureFault("the body was changed", "fail")
     name, colon, value = field.partition(b":")
     bare = name + colon + _VALUE.sub(rb"\1", value.removesuffix(b"\r\n"), count=1) + b"\r\n"
     # Section 3.7: a signature never signs itself, whatever h= names.
@@ -87,7 +87,7 @@ def verify(
             # RFC 8463 section 3: Ed25519 signs the hash.
             key.verify(signature.value, hashlib.sha256(signed).digest())
     except InvalidSignature:
-        raise SignatureFault("the header was changed, or the key is another's") from None
+        raise SignatureFault("the header was changed, or the key is another's", "fail") from None
 
 
 def _signed(data: bytes, key: RSAPrivateKey | Ed25519PrivateKey) -> bytes:

@@ -35,6 +35,9 @@ class BodyHash:
         #: Line ends that count only when something follows them.
         self._ends = 0
         self._empty = True
+        self._finished: tuple[bytes, bool] | None = None
+        #: There was more than `length` octets: the rest is nobody's word.
+        self.beyond = False
 
     def feed(self, piece: bytes) -> None:
         data = self._held + piece
@@ -47,7 +50,12 @@ class BodyHash:
         self._lines(data[: len(data) - len(self._held)])
 
     def finish(self) -> tuple[bytes, bool]:
-        """The digest, and whether the body had all the octets that l= counts."""
+        """The digest, and whether the body had all the octets that l= counts. Several signatures may ask."""
+        if self._finished is None:
+            self._finished = self._end()
+        return self._finished
+
+    def _end(self) -> tuple[bytes, bool]:
         self._lines(self._held if b"\r" in self._held or not self._relaxed else b"")
         if not (self._relaxed and self._empty):
             self._update(b"\r\n")
@@ -71,6 +79,7 @@ class BodyHash:
 
     def _update(self, data: bytes) -> None:
         if self._room is not None:
+            self.beyond = self.beyond or len(data) > self._room
             data = data[: self._room]
             self._room -= len(data)
         self._hash.update(data)

@@ -25,7 +25,13 @@ _FORMS = ("simple", "relaxed")
 
 
 class SignatureFault(Exception):
-    """The signature or its key cannot be used; the text says why."""
+    """The signature or its key cannot be used; the text says why, `result` what RFC 8601 section 2.7.1 calls
+    it: "neutral" for what cannot be read, "permerror" for a key that cannot be had, "policy" for one that we
+    do not take, "fail" for a signature that is wrong."""
+
+    def __init__(self, text: str, result: str = "neutral") -> None:
+        super().__init__(text)
+        self.result = result
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def parse_signature(value: bytes) -> Signature:
     algorithm, _, digest = tags["a"].lower().partition("-")
     if digest != "sha256" or algorithm not in ("rsa", "ed25519"):
         # RFC 8301 section 3.1: rsa-sha1 does not count.
-        raise SignatureFault("unknown or outdated algorithm")
+        raise SignatureFault("unknown or outdated algorithm", "policy")
     header_form, _, body_form = tags.get("c", "simple").lower().partition("/")
     if header_form not in _FORMS or (body_form or "simple") not in _FORMS:
         raise SignatureFault("unknown canonicalisation")
@@ -97,15 +103,15 @@ def parse_key(text: str, signature: Signature) -> RSAPublicKey | Ed25519PublicKe
     """The key of a TXT record that may check this signature (section 6.1.2). Raises SignatureFault."""
     tags = _tags(text.encode("latin-1"))
     if tags.get("v", "DKIM1") != "DKIM1" or ("v" in tags and next(iter(tags)) != "v"):
-        raise SignatureFault("not a DKIM key record")
+        raise SignatureFault("not a DKIM key record", "permerror")
     if tags.get("k", "rsa").lower() != signature.algorithm:
-        raise SignatureFault("the key is of another algorithm")
+        raise SignatureFault("the key is of another algorithm", "permerror")
     if "sha256" not in _words(tags.get("h", "sha256")) or not {"*", "email"} & _words(tags.get("s", "*")):
-        raise SignatureFault("the key is not for this")
+        raise SignatureFault("the key is not for this", "permerror")
     if "s" in _words(tags.get("t", "")) and signature.identity_domain != signature.domain:
-        raise SignatureFault("the key is not for subdomains")
+        raise SignatureFault("the key is not for subdomains", "permerror")
     if not tags.get("p"):
-        raise SignatureFault("the key is revoked" if "p" in tags else "no p= in the key")
+        raise SignatureFault("the key is revoked" if "p" in tags else "no p= in the key", "permerror")
     return _public_key(_base64(tags["p"]), signature.algorithm)
 
 
@@ -116,11 +122,11 @@ def _public_key(octets: bytes, algorithm: str) -> RSAPublicKey | Ed25519PublicKe
             return Ed25519PublicKey.from_public_bytes(octets)
         key = load_der_public_key(octets)
     except (ValueError, UnsupportedAlgorithm):
-        raise SignatureFault("malformed key") from None
+        raise SignatureFault("malformed key", "permerror") from None
     if not isinstance(key, RSAPublicKey) or key.public_numbers().e > RSA_EXPONENT:
-        raise SignatureFault("malformed key")
+        raise SignatureFault("malformed key", "permerror")
     if not RSA_BITS[0] <= key.key_size <= RSA_BITS[1]:
-        raise SignatureFault(f"an RSA key of {key.key_size} bits")
+        raise SignatureFault(f"an RSA key of {key.key_size} bits", "policy")
     return key
 
 

@@ -1,51 +1,82 @@
-"""Drives a check that asks questions with the resolver, within a total time."""
+"""Drives checks that ask questions with the resolver, within a number of questions and a total time."""
 
 from __future__ import annotations
+
+from typing import Protocol, TypeVar
 
 from dns.rdata import Rdata
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.TXT import TXT
-from twisted.internet.defer import TimeoutError
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
-from mailftp.dns.answers import NoSuchData, NoSuchName, Unresolved
-from mailftp.dns.resolver import Resolver
-from mailftp.origin.spf import Asking, Question, TemporaryFault, Verdict
+from mailftp.dns.answers import Answer, NoSuchData, NoSuchName, Unresolved
+from mailftp.origin.spf import Asking, Question, TemporaryFault
+
+T = TypeVar("T")
 
 #: Seconds for all questions of one check. RFC 7208 section 4.6.4 asks for at least 20.
 TOTAL_SECONDS = 20.0
+#: Questions that one message may cost: SPF alone asks 123 at the very most.
+TOTAL_QUESTIONS = 150
 
 
-async def answer_check(check: Asking[Verdict], resolver: Resolver, clock: IReactorTime) -> Verdict:
-    """Run `check` to its end. What the resolver cannot answer, or not in the time left, is a temporary fault
-    of the check."""
-    deadline = clock.seconds() + TOTAL_SECONDS
-    try:
-        question = next(check)
-        while True:
-            try:
-                records = await _ask(question, resolver, clock, deadline - clock.seconds())
-            except TemporaryFault as fault:
-                question = check.throw(fault)
-            else:
-                question = check.send(records)
-    except StopIteration as end:
-        verdict: Verdict = end.value
-        return verdict
+class Lookup(Protocol):
+    """What is asked of a resolver (mailftp.dns.resolver)."""
+
+    def lookup(self, name: str, kind: str) -> Deferred[Answer]: ...
 
 
-async def _ask(
-    question: Question, resolver: Resolver, clock: IReactorTime, seconds: float
-) -> tuple[str, ...]:
-    if seconds <= 0:
-        raise TemporaryFault(f"the check took more than {TOTAL_SECONDS:.0f} seconds")
-    try:
-        answer = await resolver.lookup(question.name, question.kind).addTimeout(seconds, clock)
-    except (NoSuchName, NoSuchData):
-        return ()
-    except (Unresolved, TimeoutError) as fault:
-        raise TemporaryFault(str(fault)) from None
-    return tuple(map(_text, sorted(answer.records, key=_preference)))
+class Enquiry:
+    """What one message may ask. What the resolver cannot answer, or not in the time left, or what would be a
+    question too many, is a temporary fault of the check that asks."""
+
+    def __init__(
+        self,
+        resolver: Lookup,
+        clock: IReactorTime,
+        seconds: float = TOTAL_SECONDS,
+        questions: int = TOTAL_QUESTIONS,
+    ) -> None:
+        """`seconds` are those of each check, which run side by side; `questions` is for all of them."""
+        self._resolver, self._clock, self._seconds = resolver, clock, seconds
+        self._left = questions
+
+    async def answer(self, check: Asking[T]) -> T:
+        """Run `check` to its end. Raises TemporaryFault where the check itself lets it pass."""
+        deadline = self._clock.seconds() + self._seconds
+        try:
+            question = next(check)
+            while True:
+                try:
+                    records = await self._ask(question, deadline - self._clock.seconds())
+                except TemporaryFault as fault:
+                    question = check.throw(fault)
+                else:
+                    question = check.send(records)
+        except StopIteration as end:
+            found: T = end.value
+            return found
+
+    async def _ask(self, question: Question, seconds: float) -> tuple[str, ...]:
+        if seconds <= 0:
+            raise TemporaryFault(f"the check took more than {self._seconds:.0f} seconds")
+        if not self._left:
+            raise TemporaryFault("the message asks too much of the DNS")
+        self._left -= 1
+        try:
+            asked = self._resolver.lookup(question.name, question.kind)
+            answer = await asked.addTimeout(seconds, self._clock)
+        except (NoSuchName, NoSuchData):
+            return ()
+        except (Unresolved, TimeoutError) as fault:
+            raise TemporaryFault(str(fault)) from None
+        return tuple(map(_text, sorted(answer.records, key=_preference)))
+
+
+async def answer_check(check: Asking[T], resolver: Lookup, clock: IReactorTime) -> T:
+    """Run one check that stands alone."""
+    return await Enquiry(resolver, clock).answer(check)
 
 
 def _preference(record: Rdata) -> int:
@@ -54,6 +85,6 @@ def _preference(record: Rdata) -> int:
 
 def _text(record: Rdata) -> str:
     if isinstance(record, TXT):
-        # Section 3.3: the strings are put together without anything between them.
+        # RFC 7208 section 3.3: the strings are put together without anything between them.
         return b"".join(record.strings).decode("latin-1")
     return (record.exchange if isinstance(record, MX) else record).to_text().removesuffix(".")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
 
@@ -243,6 +243,37 @@ class Addresses:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginSettings:
+    """Each of the four checks: "off", "mark" (the result stands in the message) or "enforce"."""
+
+    spf: str = _key(
+        "mark",
+        'SPF: may this client send for the domain of the sender. "enforce" refuses what the domain\'s owner '
+        "disowns; mail that somebody forwards fails by that too.",
+    )
+    dkim: str = _key(
+        "mark",
+        'DKIM: are the signatures good. "enforce" refuses a message that is signed and has no good one; '
+        "mailing lists break signatures.",
+    )
+    dmarc: str = _key(
+        "enforce",
+        'DMARC: does SPF or DKIM vouch for the author. "enforce" does what the author\'s domain asks for: '
+        '"reject" refuses, "quarantine" files in Junk.',
+    )
+    iprev: str = _key(
+        "mark", 'Does the name of the client\'s address lead back to it. "enforce" refuses where it does not.'
+    )
+    trusted: tuple[Network, ...] = _key(
+        (ip_network("127.0.0.1"), ip_network("::1")),
+        "Networks whose mail is checked for signatures alone and never refused for what is found: this "
+        "machine, a server of ours that takes mail first.",
+    )
+    seconds: float = _key(20.0, "The time that each check of a message has for its questions.")
+    lookups: int = _key(150, "Questions to the DNS that one message may cost.")
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: str = _key("info", "The least that is written: debug, info, warn, error or critical.")
     format: str = _key("text", '"text", or "json": one event a line.')
@@ -274,4 +305,7 @@ class Settings:
     ftp: FTP = _key(FTP(), "File transfer.")
     pop3: POP3 = _key(POP3(), "Fetching mail.")
     addresses: Addresses = _key(Addresses(), "How the addresses of a domain are read.")
+    origin: OriginSettings = _key(
+        OriginSettings(), "Where mail comes from: what is checked of a stranger's message."
+    )
     log: Log = _key(Log(), "What is written, and how.")

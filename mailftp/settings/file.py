@@ -62,7 +62,8 @@ PROTOCOLS = ("ftp", "smtp", "submission", "pop3", "imap", "http")
 SECTIONS: Mapping[str, type[Any]] = {
     "tls": shape.TLS, "proxy": shape.Proxy, "auth": shape.Auth, "limits": shape.Limits,
     "store": shape.StoreSettings, "quota": shape.Quota, "delivery": shape.Delivery, "dns": shape.DNS,
-    "http": shape.HTTP, "ftp": shape.FTP, "pop3": shape.POP3, "addresses": shape.Addresses, "log": shape.Log,
+    "http": shape.HTTP, "ftp": shape.FTP, "pop3": shape.POP3, "addresses": shape.Addresses,
+    "origin": shape.OriginSettings, "log": shape.Log,
 }  # fmt: skip
 
 _defaults = shape.Limits()
@@ -198,6 +199,12 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "separator": matching(r"[+=_.~#!$%&*/^|-]?", 'one of the characters +=_.~#!$%&*/^|- or ""')
     },
     shape.POP3: {"expire_after_retrieval": seconds_or_never(86400.0), "login_delay": seconds(0, 3600)},
+    shape.OriginSettings: {
+        **{check: one_of("off", "mark", "enforce") for check in ("spf", "dkim", "dmarc", "iprev")},
+        "trusted": list_of(network()),
+        "seconds": seconds(1, 120),
+        "lookups": whole(1, 10_000),
+    },
     shape.Log: {"level": one_of(*LEVELS), "format": one_of("text", "json")},
     shape.Settings: {
         "data": path(),

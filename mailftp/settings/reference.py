@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def _toml(value: object) -> str:
     """A default as it would stand in the file."""
     if value is None:
         return "none"
-    if isinstance(value, Path):
+    if isinstance(value, Path | IPv4Network | IPv6Network):
         value = str(value)
     if isinstance(value, tuple):
         value = list(value)

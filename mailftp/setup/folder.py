@@ -97,6 +97,9 @@ durable         = true            # 226 means that the bytes are on disk
 tls             = "optional"      # "required": no data connection without TLS either
 anonymous       = ""              # a folder to serve read-only to anonymous
 
+[origin]                          # what is checked of mail from strangers: "off", "mark" or "enforce"
+{origin}
+
 [log]
 level  = "info"
 format = "text"                   # or "json", one event a line
@@ -110,6 +113,20 @@ _OTHERS = """\
 # http      = ["tcp:2080:interface=127.0.0.1"]
 # https     = ["tcp:2443:interface=127.0.0.1"]"""
 _DNS = f'["tcp:{DNS_PORT}:interface=127.0.0.1", "udp:{DNS_PORT}:interface=127.0.0.1"]'
+
+_ORIGIN = """\
+spf     = "mark"
+dkim    = "mark"
+dmarc   = "enforce"               # the policy of the author's domain is applied
+iprev   = "mark"
+trusted = ["127.0.0.1", "::1"]    # networks whose mail is checked for signatures alone"""
+
+#: A server that catches everything is to ask nobody, and to take all.
+_ORIGIN_OFF = """\
+spf     = "off"
+dkim    = "off"
+dmarc   = "off"
+iprev   = "off\""""
 
 DKIM_SELECTOR = "mailftp"
 
@@ -135,6 +152,7 @@ def settings_text(
         domains=json.dumps(list(domains)),
         listen="\n".join(listen),
         zones=f"{mark}{answered}   # answered for on listen.dns",
+        origin=_ORIGIN_OFF if capture else _ORIGIN,
         capture=f"capture         = {json.dumps(capture)}"
         if capture
         else '# capture       = "archive@example.test"   # nothing leaves: all of it lands in this mailbox',

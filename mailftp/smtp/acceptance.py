@@ -52,8 +52,10 @@ class Acceptance:
         return outcome.replies
 
     async def _body(self, envelope: Envelope, sink: BodySink) -> StagedBody:
-        """The body whole, when the hooks let it pass."""
+        """The body whole, when the checks and the hooks let it pass."""
         body = await sink.finish()
+        if envelope.inspection is not None:
+            await self._intake.judge(envelope)
         if self._stages:
             await self._stages.ask("data", envelope, body)
         return body

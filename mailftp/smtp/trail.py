@@ -50,6 +50,7 @@ class Trail:
             queued=accepted.queued,
             peer=self._peer,
             tls=envelope.origin.tls,
+            checks=envelope.checks,
         )
 
 

@@ -44,7 +44,9 @@ def signed_by_us(message: bytes, key: RSAPrivateKey | Ed25519PrivateKey) -> byte
     return sign(message[:end], body.finish()[0], "e.test", "sel", key, NOW) + message
 
 
-def signed_by_dkimpy(key: RSAPrivateKey | Ed25519PrivateKey, forms: bytes, **options: object) -> bytes:
+def signed_by_dkimpy(
+    key: RSAPrivateKey | Ed25519PrivateKey, forms: bytes, selector: bytes = b"sel", **options: object
+) -> bytes:
     if isinstance(key, RSAPrivateKey):
         algorithm = b"rsa-sha256"
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
@@ -53,7 +55,7 @@ def signed_by_dkimpy(key: RSAPrivateKey | Ed25519PrivateKey, forms: bytes, **opt
         secret = base64.b64encode(key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
     form = tuple(forms.split(b"/"))
     made = dkimpy.sign(
-        MESSAGE, b"sel", b"e.test", secret, canonicalize=form, signature_algorithm=algorithm, **options
+        MESSAGE, selector, b"e.test", secret, canonicalize=form, signature_algorithm=algorithm, **options
     )
     return made + MESSAGE
 

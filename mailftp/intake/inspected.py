@@ -1,0 +1,69 @@
+"""A stranger's message on its way in: its header is held until it is whole, and what it claims of our own
+checks is taken out; the checks of mailftp.origin see the rest pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, fail
+
+from mailftp.intake.refused import Refused
+from mailftp.intake.submission import HEADER_LIMIT
+from mailftp.origin.findings import without_forged
+from mailftp.origin.inspection import Inspection
+from mailftp.store.engine import BodySink
+from mailftp.store.records import StagedBody
+
+
+class InspectedSink:
+    """A body sink in front of another."""
+
+    def __init__(
+        self,
+        sink: BodySink,
+        inspection: Inspection,
+        read_header: Callable[[bytes], None],
+        hostname: str,
+    ) -> None:
+        """`read_header` is given the header as it came."""
+        self._sink, self._inspection = sink, inspection
+        self._read_header, self._hostname = read_header, hostname
+        self._held: bytearray | None = bytearray()
+        self._overflow = False
+
+    def write(self, data: bytes) -> Deferred[None] | None:
+        if self._held is None:
+            self._inspection.body(data)
+            return self._sink.write(data)
+        if self._overflow:
+            return None
+        # The empty line may have begun in the piece before.
+        searched = max(0, len(self._held) - 3)
+        self._held += data
+        end = 0 if self._held.startswith(b"\r\n") else self._held.find(b"\r\n\r\n", searched) + 2
+        if end > HEADER_LIMIT or (end == 1 and len(self._held) > HEADER_LIMIT):
+            self._overflow = True
+            self._held.clear()
+            return None
+        return None if end == 1 else self._pass(end)
+
+    def _pass(self, end: int) -> Deferred[None] | None:
+        """Send on what is held; the header ends at `end`, and the empty line follows it, if there is one."""
+        held, self._held = bytes(self._held or b""), None
+        header = held[:end]
+        self._read_header(header)
+        self._inspection.body(held[end + 2 :])
+        return self._sink.write(without_forged(header, self._hostname) + held[end:])
+
+    def finish(self) -> Deferred[StagedBody]:
+        if self._overflow:
+            return fail(Refused(552, "5.3.4", f"The header has more than {HEADER_LIMIT} octets"))
+        wait = self._pass(len(self._held)) if self._held is not None else None
+        if wait is None:
+            return self._sink.finish()
+        return wait.addCallback(lambda _: self._sink.finish())
+
+    def abort(self) -> None:
+        self._held = bytearray()
+        self._inspection.abandon()
+        self._sink.abort()

@@ -1,0 +1,103 @@
+"""A whole server, a real DNS server and other people's programs: mail from strangers is checked."""
+
+from __future__ import annotations
+
+import poplib
+import smtplib
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from mailftp.accounts.passwords import make_verifier
+from mailftp.app import make_server
+from mailftp.origin.findings import read_results
+from mailftp.settings import DNS, FTP, Argon2, Auth, OriginSettings, Settings
+from mailftp.store.units import AddAccount
+from tests.dns.dnsmasq import Dnsmasq
+from tests.origin.test_dkim import ED25519, MESSAGE, RSA, record, signed_by_dkimpy
+
+#: Where strangers call from: loopback has 16 million addresses, and each is one of its own.
+FRIEND, FORGER = "127.0.0.3", "127.0.0.4"
+CHEAP = Argon2(time_cost=1, memory_cost=8, parallelism=1)
+
+
+def send(port: int, source: str, message: bytes) -> str:
+    with smtplib.SMTP("127.0.0.1", port, "mx.e.test", 60, (source, 0)) as client:
+        try:
+            client.sendmail("a@e.test", ["bob@example.test"], message)
+        except smtplib.SMTPDataError as refused:
+            return f"{refused.smtp_code} {refused.smtp_error.decode()}"
+        return "250"
+
+
+def read(port: int) -> list[bytes]:
+    client = poplib.POP3("127.0.0.1", port, 60)
+    client.user("bob@example.test")
+    client.pass_("hungry")
+    messages = [b"\r\n".join([*client.retr(n + 1)[1], b""]) for n in range(client.stat()[0])]
+    client.quit()
+    return messages
+
+
+class RealRunTests(TestCase):
+    timeout = 120
+
+    async def setUp(self) -> None:
+        text = record(RSA)
+        dns = await Dnsmasq.start(
+            "--txt-record=e.test,v=spf1 ip4:127.0.0.3 -all",
+            "--txt-record=_dmarc.e.test,v=DMARC1; p=reject",
+            f"--txt-record=sel._domainkey.e.test,{text[:200]},{text[200:]}",
+            f"--txt-record=ed._domainkey.e.test,{record(ED25519)}",
+            "--ptr-record=3.0.0.127.in-addr.arpa,mx.e.test",
+            "--ptr-record=4.0.0.127.in-addr.arpa,mx.e.test",
+            "--host-record=mx.e.test,127.0.0.3",
+        )
+        self.addCleanup(dns.stop)
+        folder = Path(self.mktemp()).absolute()
+        settings = Settings(
+            folder,
+            folder / "data",
+            listen=dict.fromkeys(("smtp", "pop3"), ("tcp:0:interface=127.0.0.1",)),
+            auth=Auth(failure_delay=0.0, argon2=CHEAP),
+            dns=DNS(servers=(dns.address,)),
+            ftp=FTP(root=folder / "data" / "files"),
+            origin=OriginSettings(),
+        )
+        self.server = make_server(settings, reactor)
+        self.server.privilegedStartService()
+        self.server.startService()
+        self.addCleanup(self.server.stopService)
+        await self.server.started
+        await self.server._base.store.commit(AddAccount("bob@example.test", make_verifier("hungry", CHEAP)))
+
+    def port(self, service: str) -> int:
+        (door,) = (door for door in self.server.doors if door.service == service)
+        address: Any = door.addresses[0]
+        return int(address.port)
+
+    async def send(self, source: str, message: bytes) -> str:
+        return await deferToThread(partial(send, self.port("smtp"), source, message))
+
+    async def test_strangers(self) -> None:
+        """dkimpy signs, both algorithms; dnsmasq answers; smtplib sends and poplib reads."""
+        signed = signed_by_dkimpy(RSA, b"relaxed/simple")
+        self.assertEqual(await self.send(FRIEND, signed), "250")
+        self.assertEqual(await self.send(FORGER, signed), "250")
+        changed = signed.replace(b"Hello", b"Hallo")
+        refused = "550 5.7.1 The DMARC policy of e.test refuses this message"
+        self.assertEqual(await self.send(FORGER, changed), refused)
+        self.assertEqual(await self.send(FRIEND, changed), "250")
+        both = signed_by_dkimpy(ED25519, b"simple/relaxed", selector=b"ed").removesuffix(MESSAGE) + signed
+        self.assertEqual(await self.send(FORGER, both), "250")
+        found = [
+            read_results(message, "mx.example.test")
+            for message in await deferToThread(partial(read, self.port("pop3")))
+        ]
+        good = {"iprev": "pass", "spf": "pass", "dkim": "pass", "dmarc": "pass"}
+        relayed = {**good, "iprev": "fail", "spf": "fail"}
+        self.assertEqual(found, [good, relayed, {**good, "dkim": "fail"}, relayed])
