@@ -21,7 +21,10 @@ SASL_LINE = 12288
 _PAIRS, _FIELD, _VALUE = 30, 30, 1024
 
 #: What ENABLE can enable (RFC 5161), and how its name is written in ENABLED.
-ENABLED: dict[bytes, bytes] = {}
+ENABLED: dict[bytes, bytes] = {
+    CONDSTORE: b"CONDSTORE",
+    QRESYNC: b"QRESYNC",
+}
 
 
 async def _capability(context: Context, value: None) -> Ok:

@@ -8,7 +8,15 @@ from mailftp.imap.context import Offer
 #: In every state.
 _ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"ID", b"ENABLE", b"SASL-IR")
 #: Of those who have logged in. A group of commands that offers more adds it here when it is complete.
-_LOGGED_IN: tuple[bytes, ...] = ()
+_LOGGED_IN: tuple[bytes, ...] = (
+    b"IDLE",
+    b"UNSELECT",
+    b"UIDPLUS",
+    b"MOVE",
+    b"CONDSTORE",
+    b"QRESYNC",
+    b"UNAUTHENTICATE",
+)
 
 
 def capabilities(state: State, offer: Offer) -> bytes:

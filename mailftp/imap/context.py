@@ -157,7 +157,19 @@ class Context:
 
     def told(self, *, uid: bool = False) -> Told:
         """How messages are spoken of; with `uid` in what answers a UID command, RFC 9051 section 6.4.9."""
-        return Told(vanished=self.qresync or self.uidonly, modseq=self.condstore, uid=uid or self.qresync)
+        return Told(
+            vanished=self.qresync or self.uidonly,
+            modseq=self.condstore,
+            uid=uid or self.qresync,
+            uidonly=self.uidonly,
+        )
+
+    def enable_condstore(self) -> None:
+        """By a command that asks for modseqs (RFC 7162 section 3.1); idempotent."""
+        if not self.condstore:
+            self.enabled.add(CONDSTORE)
+            if self.view is not None:
+                self.respond(b"OK [HIGHESTMODSEQ %d] modseqs are told" % self.view.state.modseq)
 
     # The selected mailbox.
 

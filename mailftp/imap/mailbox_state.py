@@ -37,6 +37,7 @@ class MailboxState:
 
     __slots__ = (
         "_numbers",
+        "_unseen",
         "_views",
         "flag_numbers",
         "flag_sets",
@@ -64,6 +65,8 @@ class MailboxState:
         self.flag_numbers = array("I")
         self.flag_sets: list[frozenset[str]] = []
         self._numbers: dict[frozenset[str], int] = {}
+        #: The modseq that it is of, and the first message without \\Seen.
+        self._unseen: tuple[int, int | None] = (0, None)
         self._views: dict[View, None] = {}
 
     def __len__(self) -> int:
@@ -88,6 +91,16 @@ class MailboxState:
 
     def flags(self, at: int) -> frozenset[str]:
         return self.flag_sets[self.flag_numbers[at]]
+
+    def first_unseen(self) -> int | None:
+        """Where the first message without \\Seen is; None when there is none. Kept until something changes:
+        each SELECT asks."""
+        if self._unseen[0] != self.modseq or not self.modseq:
+            unseen = {number for number, flags in enumerate(self.flag_sets) if "\\Seen" not in flags}
+            numbers = enumerate(self.flag_numbers)
+            found = next((at for at, number in numbers if number in unseen), None) if unseen else None
+            self._unseen = (self.modseq, found)
+        return self._unseen[1]
 
     def apply(self, changes: MailboxListing) -> None:
         """Take in everything newer than a modseq that is not above `modseq`; its `vanished` is complete.

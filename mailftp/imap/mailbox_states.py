@@ -106,6 +106,11 @@ class MailboxStates:
         while self._laid_by > self._spare:
             self._forget(next(iter(self._unwatched)))
 
+    def gone(self, view: SelectedView) -> bool:
+        """The mailbox was deleted: nothing more is heard of it."""
+        kept = self._kept.get(view.state.mailbox.id)
+        return kept is None or kept.state is not view.state
+
     async def refresh(self, view: SelectedView) -> None:
         """Everything committed before this call is in the view's state when it returns. Raises LookupError
         when the mailbox is gone, and what the store fails with."""

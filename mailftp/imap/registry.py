@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mailftp.imap import authentication, selecting
+from mailftp.imap import authentication, idling, selecting, storing
 from mailftp.imap.commands import Command, MessageCommand
 
 _GROUPS: tuple[tuple[Command[Any] | MessageCommand, ...], ...] = (
     authentication.COMMANDS,
     selecting.COMMANDS,
+    storing.COMMANDS,
+    idling.COMMANDS,
 )
 
 #: Name in capitals, "UID " before it where it has that form -> command.

@@ -103,6 +103,11 @@ class SelectedView:
             return None
         return bisect_left(self.state.uids, uid) + bisect_left(self._gone, uid) + 1
 
+    @property
+    def gone(self) -> tuple[int, ...]:
+        """UIDs of messages that are expunged, which the client was not told; in order."""
+        return tuple(self._gone)
+
     def is_gone(self, uid: int) -> bool:
         """Expunged, and not told: the client may still ask for it."""
         at = bisect_left(self._gone, uid)

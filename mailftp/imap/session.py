@@ -82,9 +82,17 @@ class Session:
         """Between two commands, or in IDLE: a BYE can be said."""
         return self._waiting is not None and not self._output.torn_now
 
+    @property
+    def _gone(self) -> bool:
+        context = self.context
+        return context.view is not None and context.states.gone(context.view)
+
     def heard(self) -> None:
         """There may be news."""
-        if self.context.telling and self.idle and not self._output.full:
+        if self._gone and self.idle:
+            # RFC 9051 section 6.3.5 leaves it to us; clients know what to do with a BYE.
+            self.stop("the selected mailbox was deleted")
+        elif self.context.telling and self.idle and not self._output.full:
             self._tell(expunges=True)
             self._output.flush()
 
@@ -226,10 +234,14 @@ class Session:
                 code, words = b"SERVERBUG", "this cannot be done just now"
         if incoming is not None:
             await incoming.drop()
-        self._tell(expunges=expunges)
+        gone = self._gone
+        if not gone:
+            self._tell(expunges=expunges)
         self._answer(tag, kind, words, code)
         if kind == b"BAD":
             self._count_bad()
+        if gone:
+            raise Bye("the selected mailbox was deleted")
         self.scanner.authenticated = self.context.logged_in is not None
         if self.context.failures >= self.context.link.settings.auth.failures_closed:
             raise Bye("too many logins failed")
