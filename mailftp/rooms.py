@@ -175,7 +175,7 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
         login = Login(portal, settings.auth, settings.domains, base.reactor)
     resolver = Resolver(settings.dns, base.reactor)
     checks = Checks(settings.origin, settings.hostname, resolver, base.reactor, base.files.run)
-    intake = Intake(settings, base.store, checks=checks)
+    intake = Intake(settings, base.store, checks=checks, secret=base.secret)
     return Rooms(settings, login, Mechanisms(login.portal), intake)
 
 

@@ -274,13 +274,15 @@ class _ObstinateIntake(Intake):
         if self._refusals[step]:
             raise self._refusals[step].popleft()
 
-    def sender(self, origin: Origin, sender: Address | None) -> None:
+    def sender(self, origin: Origin, sender: Address | None) -> Deferred[None] | None:
         self._refuse("sender")
-        super().sender(origin, sender)
+        return super().sender(origin, sender)
 
-    def recipient(self, origin: Origin, address: Address) -> Recipient | Deferred[Recipient]:
+    def recipient(
+        self, origin: Origin, address: Address, sender: Address | None = None
+    ) -> Recipient | Deferred[Recipient]:
         self._refuse("recipient")
-        return super().recipient(origin, address)
+        return super().recipient(origin, address, sender)
 
     def accept(self, envelope: Envelope, body: StagedBody) -> Deferred[Accepted]:
         try:

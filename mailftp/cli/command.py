@@ -10,6 +10,7 @@ from twisted.python import usage
 
 from mailftp import __version__
 from mailftp.cli.accounts import AccountOptions, run_account
+from mailftp.cli.aliases import AliasOptions, run_alias
 from mailftp.cli.exits import DONE, FAILED, MISUSED, CommandFailed
 from mailftp.cli.folders import CheckOptions, InitOptions, check, init
 from mailftp.cli.options import Options
@@ -24,6 +25,7 @@ class Command(Options):
         ["init", None, InitOptions, "Make a folder with settings, certificates and keys."],
         ["check", None, CheckOptions, "Say what is wrong with the settings."],
         ["account", None, AccountOptions, "Add, list, remove and change accounts."],
+        ["alias", None, AliasOptions, "Lead addresses to others; let accounts send as them."],
         ["queue", None, QueueOptions, "List and steer outgoing mail."],
         ["reload", None, ReloadOptions, "Have the server take new settings and certificates."],
     ]
@@ -42,6 +44,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "init": init,
     "check": check,
     "account": run_account,
+    "alias": run_alias,
     "queue": run_queue,
     "reload": reload,
 }

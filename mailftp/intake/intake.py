@@ -7,19 +7,25 @@ SMTP calls `sender` at MAIL, `recipient` at each RCPT, `stage` at DATA and `acce
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import NoReturn
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
+from mailftp.accounts.avatars import ISubmitter
 from mailftp.intake.directory import Directory, always
-from mailftp.intake.envelope import Envelope, Origin, Recipient, acceptance, filings, transfer
+from mailftp.intake.envelope import Envelope, Origin, Recipient, acceptance, filings, forwards, transfer
+from mailftp.intake.expansion import Expansion, Route
 from mailftp.intake.header import WatchedSink
 from mailftp.intake.inspected import InspectedSink
 from mailftp.intake.refused import Refused
+from mailftp.intake.srs import SenderRewriting, is_rewritten
 from mailftp.intake.submission import CompletingSink, complete_header
 from mailftp.intake.success import KeepingSink, success_report, told_of
 from mailftp.message.address import Address, AddressFault, parse_address
@@ -28,7 +34,8 @@ from mailftp.origin.findings import results_field, without_forged
 from mailftp.origin.policy import quarantined, refusal
 from mailftp.settings import Settings
 from mailftp.store.engine import BodySink, NoSuchAccount, OverQuota, Store, StoreFull
-from mailftp.store.records import Accepted, Account, Change, StagedBody
+from mailftp.store.queries import Grants, ReturnTo
+from mailftp.store.records import Accepted, Account, Alias, Change, Destination, StagedBody
 from mailftp.store.units import Accept
 from mailftp.wire.journal import Journal
 from mailftp.wire.peer import Peer
@@ -54,12 +61,18 @@ class Intake:
         store: Store,
         now: Callable[[], float] = time.time,
         checks: Checks | None = None,
+        secret: bytes | None = None,
     ) -> None:
+        """`secret` is this server's, the same at each start: without it, reports about what was sent on
+        before this start find nobody."""
         self._settings = settings
         self._store = store
         self._now = now
         self._checks = checks
-        self._directory = Directory(store, settings.domains, now, settings.addresses.separator)
+        self._rewriting = SenderRewriting(secret or secrets.token_bytes(32))
+        self._directory = Directory(
+            store, settings.domains, now, settings.addresses.separator, settings.hostname
+        )
         self._capture = _capture_address(settings.delivery.capture)
         self._full: OrderedDict[int, float] = OrderedDict()
         self._subscription = store.subscribe(self._hear)
@@ -70,51 +83,155 @@ class Intake:
         self._subscription.cancel()
         return succeed(None) if self._checks is None else self._checks.stop()
 
-    def sender(self, origin: Origin, sender: Address | None) -> None:
-        """Raises Refused when this submitter may not use this reverse-path (553 5.7.1).
+    def sender(self, origin: Origin, sender: Address | None) -> Deferred[None] | None:
+        """Raises (or fails with) Refused when this submitter may not use this reverse-path (553 5.7.1).
 
-        From outside anybody may say anything, our own domains included (a mailing list may, and SPF
-        decides better than a rule here). The null reverse-path is everybody's: it is for notices.
+        An account sends as itself, with any detail; as an alias, a catch-all's names too, that leads to it
+        alone; and as what it was granted. From outside anybody may say anything, our own domains included (a
+        mailing list may, and SPF decides better than a rule here). The null reverse-path is everybody's:
+        it is for notices.
         """
-        if origin.submitter is None or sender is None:
-            return
-        if not origin.submitter.may_send_as(sender):
-            raise Refused(553, "5.7.1", f"{origin.submitter.address} may not send as {sender}")
+        submitter = origin.submitter
+        if submitter is None or sender is None or submitter.may_send_as(sender):
+            return None
+        if submitter.account_id is None:
+            raise Refused(553, "5.7.1", f"{submitter.address} may not send as {sender}")
+        return Deferred.fromCoroutine(self._check_sender(submitter, self._at_home(origin, sender)))
 
-    def recipient(self, origin: Origin, address: Address) -> Recipient | Deferred[Recipient]:
-        """Where a recipient leads.
+    async def _check_sender(self, submitter: ISubmitter, sender: Address) -> None:
+        if self._directory.is_local(sender):
+            found = await always(self._directory.find(sender))
+            alias = found.alias
+            alone = alias is not None and alias.targets == (submitter.address,) and not alias.owner
+            if alone or (found.account is not None and found.account.id == submitter.account_id):
+                return
+        granted = {grant.address for grant in await self._store.read(Grants(submitter.account_id))}
+        without = self._directory.without_detail(sender) or sender
+        if not granted & {sender.key, without.key, f"@{sender.domain}"}:
+            raise Refused(553, "5.7.1", f"{submitter.address} may not send as {sender}")
+
+    def _at_home(self, origin: Origin, address: Address) -> Address:
+        return self._directory.at_home(address, origin.local.literal)
+
+    def recipient(
+        self, origin: Origin, address: Address, sender: Address | None = None
+    ) -> Recipient | Deferred[Recipient]:
+        """Where a recipient leads, for mail of `sender`.
 
         Raises (or fails with) Refused: no such user 550 5.1.1, account disabled 550 5.2.1, mailbox full
-        452 4.2.2, relaying denied 550 5.7.1. "postmaster" alone is the postmaster of this server
-        (RFC 5321 section 4.5.1).
+        452 4.2.2, relaying denied 550 5.7.1, an alias that leads nowhere 550 5.4.6, a list that is closed to
+        the sender 550 5.7.2. "postmaster" alone is the postmaster of this server (RFC 5321 section 4.5.1).
         """
-        if self._directory.is_local(address):
-            found = self._directory.find(address)
-        elif self._capture is not None:
-            found = self._directory.find(self._capture)
-        elif origin.submitter is not None:
-            return Recipient(address, None)
-        else:
+        address = self._at_home(origin, address)
+        if not self._directory.is_local(address):
+            if self._capture is not None:
+                return Deferred.fromCoroutine(self._captured(address))
+            if origin.submitter is not None:
+                return Recipient(address, None)
             raise Refused(550, "5.7.1", f"{address} is not here, and relaying is denied")
+        if is_rewritten(address):
+            return Deferred.fromCoroutine(self._reported(origin, address, sender))
+        found = self._directory.find(address)
         if isinstance(found, Deferred):
-            return found.addCallback(lambda account: self._resident(address, account))
-        return self._resident(address, found)
+            resident: Deferred[Any] = found
+            return resident.addCallback(lambda found: self._resident(origin, address, found, sender))
+        return self._resident(origin, address, found, sender)
 
-    def _resident(self, address: Address, account: Account | None) -> Recipient:
-        if account is None and not self._directory.is_local(address):
-            # Temporary: the sender did nothing wrong, and the operator can add the account.
-            raise Refused(451, "4.3.5", "The account that captures mail does not exist")
-        if account is None:
+    def _resident(
+        self, origin: Origin, address: Address, found: Destination, sender: Address | None
+    ) -> Recipient | Deferred[Recipient]:
+        if found.alias is not None:
+            return Deferred.fromCoroutine(self._expand(origin, address, found, sender))
+        if found.account is None:
             name = str(address) if address.domain else address.local
             raise Refused(550, "5.1.1", f"{name} is nobody here")
+        self._check_account(address, found.account)
+        # A postmaster without a domain gets one, for Delivered-To.
+        named = address if address.domain else parse_address(found.account.address)
+        return Recipient(named, found.account.id, resident=True)
+
+    def _check_account(self, address: Address, account: Account) -> None:
+        """Raises Refused for one that takes no mail now."""
         if account.disabled:
             raise Refused(550, "5.2.1", f"{address} takes no mail at present")
         until = self._full.get(account.id)
         if until is not None and self._now() < until:
             raise Refused(452, "4.2.2", f"The mailbox of {address} is full")
-        # A postmaster without a domain gets one, for Delivered-To.
-        named = address if address.domain else parse_address(account.address)
-        return Recipient(named, account.id, resident=self._directory.is_local(address))
+
+    async def _captured(self, address: Address) -> Recipient:
+        """Nothing leaves; the mailbox that captures what is for elsewhere has it instead."""
+        assert self._capture is not None
+        found = await always(self._directory.find(self._capture))
+        if found.account is None:
+            # Temporary: the sender did nothing wrong, and the operator can add the account.
+            raise Refused(451, "4.3.5", "The account that captures mail does not exist")
+        self._check_account(address, found.account)
+        return Recipient(address, found.account.id)
+
+    async def _expand(
+        self, origin: Origin, address: Address, found: Destination, sender: Address | None
+    ) -> Recipient:
+        """An alias with all its ends."""
+        alias = found.alias
+        assert alias is not None
+        if not address.domain:
+            address = parse_address(alias.address)
+        expansion = Expansion(
+            self._directory.find,
+            self._directory.is_local,
+            self._check_account,
+            partial(self._check_poster, origin, sender),
+        )
+        await expansion.follow(address, found)
+        if not expansion.routes:
+            for _, refused in expansion.left_out:
+                raise refused
+            raise Refused(550, "5.1.1", f"{address} leads to nobody")
+        for left, refused in expansion.left_out:
+            self._note_left_out(origin, address, left, refused.text)
+        routes = tuple(expansion.routes.values())
+        if self._capture is not None:
+            routes = tuple([await self._capture_route(route) for route in routes])
+        return Recipient(address, None, resident=True, routes=routes)
+
+    def _note_left_out(self, origin: Origin, recipient: Address, member: Address, reason: str) -> None:
+        journal = Journal(origin.context)
+        journal.warn("left out", recipient=str(recipient), member=str(member), reason=reason)
+
+    async def _capture_route(self, route: Route) -> Route:
+        if route.account_id is not None:
+            return route
+        return replace(route, account_id=(await self._captured(route.address)).account_id)
+
+    def _check_poster(self, origin: Origin, sender: Address | None, alias: Alias) -> None:
+        """Raises Refused. A list takes no reports: they would go to all its members, and whoever answers them
+        by itself would be answered by the next (RFC 3834 section 2)."""
+        if not alias.owner:
+            return
+        if sender is None:
+            raise Refused(550, "5.7.2", f"{alias.address} takes no reports")
+        posters = {*alias.targets, alias.owner}
+        known = {sender.key, origin.submitter.address if origin.submitter else ""}
+        if alias.members_only and not known & posters:
+            raise Refused(550, "5.7.2", f"Only its members may send to {alias.address}")
+
+    async def _reported(self, origin: Origin, address: Address, sender: Address | None) -> Recipient:
+        """A report about what an alias sent on, to be passed to who sent it. A name of that form can be
+        somebody's."""
+        restored = self._rewriting.restore(address, self._now())
+        to = restored.sender if restored is not None else None
+        if restored is not None and restored.kept:
+            known = await self._store.read(ReturnTo(restored.kept))
+            to = parse_address(known) if known else None
+        if to is None:
+            found = await always(self._directory.find(address))
+            resident = self._resident(origin, address, found, sender)
+            return await resident if isinstance(resident, Deferred) else resident
+        if sender is not None:
+            raise Refused(550, "5.7.1", f"{address} takes reports and nothing else")
+        if self._capture is not None:
+            return await self._captured(to)
+        return Recipient(address, None, routes=(Route(to, None),))
 
     def stage(self, envelope: Envelope) -> BodySink:
         """Where the message of this envelope goes while it arrives. A submitted one's header is completed
@@ -175,11 +292,14 @@ class Intake:
             self._check_loop(envelope)
         except Refused:
             return fail()
-        unit = acceptance(envelope, body, self._settings.hostname, self._now())
-        accepted = self._store.commit(unit).addErrback(self._not_kept, envelope)
+        accepted = self._keep(envelope, body)
         if told_of(envelope):
             accepted.addCallback(lambda answer: Deferred.fromCoroutine(self._tell_success(envelope, answer)))
         return accepted
+
+    def _keep(self, envelope: Envelope, body: StagedBody) -> Deferred[Accepted]:
+        unit = acceptance(envelope, body, self._settings.hostname, self._now(), self._sending_on)
+        return self._store.commit(unit).addErrback(self._not_kept, envelope, body)
 
     async def _tell_success(self, envelope: Envelope, accepted: Accepted) -> Accepted:
         """Before the 250, so that a crash in between loses no report: the message is then sent again."""
@@ -194,10 +314,25 @@ class Intake:
             Journal(envelope.origin.context).fault("report_not_made", id=envelope.id)
         return accepted
 
-    def _not_kept(self, failure: Failure, envelope: Envelope) -> NoReturn:
+    def _sending_on(self, sender: Address, domain: str) -> tuple[str, str]:
+        """The reverse-path of what an alias at `domain` sends on. For a sender of ours this host may send
+        already."""
+        if self._directory.is_local(sender):
+            return str(sender), ""
+        made = self._rewriting.rewrite(sender, domain, self._now())
+        return str(made.reverse_path), made.return_to
+
+    def _not_kept(self, failure: Failure, envelope: Envelope, body: StagedBody) -> Deferred[Accepted]:
         """Say what the store says in SMTP's words; its other faults are the caller's."""
         match failure.value:
             case OverQuota(account_ids=account_ids):
+                left_out = envelope.leave_out(frozenset(account_ids))
+                for recipient, route in left_out:
+                    self._note_left_out(
+                        envelope.origin, recipient.address, route.address, "the mailbox is full"
+                    )
+                if left_out:
+                    return self._keep(envelope, body)
                 self._note_full(envelope, account_ids)
                 raise Refused(452, "4.2.2", "The mailbox is full", account_ids)
             case NoSuchAccount():
@@ -214,11 +349,13 @@ class Intake:
             raise Refused(554, "5.4.6", f"The message has passed more than {HOPS} servers: it is in a loop")
         if envelope.origin.submitter is not None or not envelope.header.delivered_to:
             return
-        for recipient in envelope.recipients:
-            if str(recipient.address).lower() in envelope.header.delivered_to:
-                ids = () if recipient.account_id is None else (recipient.account_id,)
+        for number, recipient in enumerate(envelope.recipients):
+            routes = recipient.without(envelope.header.delivered_to)
+            if str(recipient.address).lower() in envelope.header.delivered_to or routes is None:
                 text = f"The message was delivered to {recipient.address} before"
-                raise Refused(554, "5.4.6", text, ids)
+                raise Refused(554, "5.4.6", text, tuple(recipient.account_ids))
+            if len(routes) < len(recipient.routes):
+                envelope.recipients[number] = replace(recipient, routes=routes)
 
     def _note_full(self, envelope: Envelope, account_ids: tuple[int, ...]) -> None:
         """One full mailbox must not keep a message from the others for days: when the sender tries again, the
@@ -245,17 +382,13 @@ class Intake:
 
     async def _report(self, to: Address, message: bytes) -> Accept | None:
         origin = Origin(Peer(None), self._settings.hostname, "LOCAL", "report")
-        target = to if self._directory.is_local(to) else self._capture
-        account_id = None
-        if target is not None:
-            account = await always(self._directory.find(target))
-            if account is None or account.disabled:
-                return None
-            account_id = account.id
+        recipient = await self._reported_to(origin, to)
+        if recipient is None:
+            return None
         envelope = Envelope(
             origin,
             None,
-            [Recipient(to, account_id)],
+            [recipient],
             eightbit=not message.isascii(),
             smtputf8=not message.partition(b"\r\n\r\n")[0].isascii(),
         )
@@ -269,7 +402,36 @@ class Intake:
             sink.abort()
             raise
         # Made here and sent by nobody: it has a Return-Path, and no Received field yet.
-        return Accept(body, self._now(), filings(envelope, b""), transfer(envelope, b""))
+        return Accept(
+            body,
+            self._now(),
+            filings(envelope, b""),
+            transfer(envelope, b""),
+            forwards(envelope, b"", self._sending_on),
+        )
+
+    async def _reported_to(self, origin: Origin, to: Address) -> Recipient | None:
+        """Full mailboxes too hear of what was not delivered."""
+        if not self._directory.is_local(to):
+            if self._capture is None:
+                return Recipient(to, None)
+            found = await always(self._directory.find(self._capture))
+        else:
+            found = await always(self._directory.find(to))
+        if found.alias is None:
+            account = found.account
+            return None if account is None or account.disabled else Recipient(to, account.id)
+        expansion = Expansion(
+            self._directory.find, self._directory.is_local, _check_enabled, lambda alias: None
+        )
+        await expansion.follow(to, found)
+        routes = tuple(expansion.routes.values())
+        return Recipient(to, None, routes=routes) if routes else None
+
+
+def _check_enabled(address: Address, account: Account) -> None:
+    if account.disabled:
+        raise Refused(550, "5.2.1", f"{address} takes no mail at present")
 
 
 def _capture_address(capture: str | None) -> Address | None:

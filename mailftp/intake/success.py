@@ -21,7 +21,19 @@ def told_of(envelope: Envelope) -> tuple[Recipient, ...]:
     if envelope.sender is None:
         # RFC 5321 section 4.5.5: there is nobody to tell.
         return ()
-    return tuple(r for r in envelope.recipients if r.resident and "SUCCESS" in r.notify)
+    return tuple(r for r in envelope.recipients if "SUCCESS" in r.notify and _action(r))
+
+
+def _action(recipient: Recipient) -> str:
+    """RFC 3461 section 5.2.7: a list has it when it is sent to the members; an alias to several is
+    "expanded", and of one to a single address elsewhere the report comes from there, so "" here."""
+    if not recipient.routes:
+        return "delivered" if recipient.resident else ""
+    if any(route.list is not None for route in recipient.routes):
+        return "delivered"
+    if len(recipient.routes) > 1:
+        return "expanded"
+    return "delivered" if recipient.routes[0].account_id is not None and recipient.resident else ""
 
 
 class KeepingSink:
@@ -51,7 +63,7 @@ def success_report(envelope: Envelope, told: tuple[Recipient, ...], hostname: st
     recipients = tuple(
         ReportedRecipient(
             address=str(recipient.address),
-            action="delivered",
+            action=_action(recipient),
             status="2.0.0",
             diagnostic="",
             orcpt=recipient.orcpt,

@@ -19,6 +19,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 #: What a domain or an address literal has; RFC 5321 section 4.1.2.
 _NOT_IN_DOMAIN = re.compile(r"[^A-Za-z0-9._:\[\]-]")
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9.!#$%&'*+/=?^_`{|}~@-]")
+#: What a mailto URL holds as it is (RFC 6068 section 2).
+_IN_URL = re.compile(r"[A-Za-z0-9.!$'*+_~-]{1,64}@[A-Za-z0-9.-]{1,255}")
 _NOT_IN_COMMENT = re.compile(r"[()\\]")
 
 
@@ -80,6 +82,18 @@ def return_path(address: str) -> bytes:
 def delivered_to(address: str) -> bytes:
     """The Delivered-To field, by which a forwarding loop is seen (RFC 9228)."""
     return fold("Delivered-To", [one_line(address).strip()])
+
+
+def list_fields(address: str, owner: str) -> bytes:
+    """What a list's mail says of it: List-Id (RFC 2919 section 3), List-Post and List-Owner (RFC 2369 section
+    3). Addresses that a URL cannot hold as they are are left out."""
+    local, _, domain = address.rpartition("@")
+    name = _NOT_IN_DOMAIN.sub("-", local) + "." + domain
+    fields = [fold("List-Id", [f"<{name}>"])]
+    for field, target in (("List-Post", address), ("List-Owner", owner)):
+        if _IN_URL.fullmatch(target):
+            fields.append(fold(field, [f"<mailto:{target}>"]))
+    return b"".join(fields)
 
 
 def _domain(text: str) -> str:

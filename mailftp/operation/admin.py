@@ -8,10 +8,20 @@ request nor a log line ever holds one.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from mailftp.message.address import Address, AddressFault, parse_address
+from mailftp.message.address import Address
+from mailftp.operation import aliases
+from mailftp.operation.requests import (
+    LARGEST_LIST,
+    Answer,
+    Operation,
+    Refused,
+    Request,
+    account_address,
+    any_address,
+)
 from mailftp.settings import Settings
 from mailftp.store.engine import AccountExists, NoSuchAccount, Store, StoreFault
 from mailftp.store.queries import Accounts, MailUsage, QueueAttempts, QueueList
@@ -33,53 +43,14 @@ from mailftp.store.units import (
 )
 from mailftp.wire.journal import Journal
 
-#: Messages of one answer, and message ids of one request.
-LARGEST_LIST = 10_000
-
-Answer = Any
-
-
-class Refused(Exception):
-    """It cannot be done; the text says why, and what to do."""
-
-
-class Request:
-    """The members of a request, checked as they are asked for."""
-
-    def __init__(self, members: Mapping[str, object]) -> None:
-        self._members = members
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self._members.get(name, default)
-        if not isinstance(value, str):
-            raise Refused(f"the request lacks {name}")
-        return value
-
-    def numbers(self, name: str) -> tuple[int, ...]:
-        value = self._members.get(name, [])
-        if not isinstance(value, list) or len(value) > LARGEST_LIST:
-            raise Refused(f"{name} is not a list of at most {LARGEST_LIST} numbers")
-        if not all(isinstance(item, int) and 0 <= item < 2**63 for item in value):
-            raise Refused(f"{name} holds what is no number of a message")
-        return tuple(value)
-
-    def number(self, name: str, default: int, most: int) -> int:
-        value = self._members.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            raise Refused(f"{name} is not a number from 1 to {most}")
-        return value
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        value = self._members.get(name, [])
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise Refused(f"{name} is not a list of texts")
-        return tuple(value)
-
-    def table(self, name: str) -> Mapping[str, object]:
-        value = self._members.get(name)
-        if not isinstance(value, dict):
-            raise Refused(f"the request lacks {name}")
-        return value
+__all__ = [
+    "LARGEST_LIST",
+    "OPERATIONS",
+    "Refused",
+    "account_address",
+    "perform",
+    "verifier_to_json",
+]
 
 
 def verifier_to_json(verifier: Verifier) -> dict[str, object]:
@@ -115,20 +86,6 @@ def _verifier(request: Request) -> Verifier:
         raise Refused("the request holds no verifier")
 
 
-def account_address(settings: Settings, text: str) -> Address:
-    """The address of an account as an operator types it: the local part alone where there is one domain."""
-    if "@" not in text and len(settings.domains) == 1:
-        text = f"{text}@{settings.domains[0]}"
-    try:
-        address = parse_address(text)
-    except AddressFault as fault:
-        raise Refused(f"{text} is no mail address: {fault}")
-    if address.domain not in settings.domains:
-        domains = ", ".join(settings.domains)
-        raise Refused(f"{address.domain} is none of this server's domains, which are: {domains}")
-    return address
-
-
 def _account(account: Account) -> dict[str, object]:
     return {
         "address": account.address,
@@ -161,7 +118,7 @@ async def list_accounts(store: Store, settings: Settings, request: Request) -> A
 
 async def remove_account(store: Store, settings: Settings, request: Request) -> Answer:
     # Accounts of a domain that the settings no longer name can still be removed.
-    address = _any_address(settings, request.text("address"))
+    address = any_address(settings, request.text("address"))
     try:
         return _account(await store.commit(RemoveAccount(address.key)))
     except NoSuchAccount:
@@ -169,7 +126,7 @@ async def remove_account(store: Store, settings: Settings, request: Request) -> 
 
 
 async def set_password(store: Store, settings: Settings, request: Request) -> Answer:
-    address = _any_address(settings, request.text("address"))
+    address = any_address(settings, request.text("address"))
     try:
         return _account(await store.commit(SetVerifier(address.key, _verifier(request))))
     except NoSuchAccount:
@@ -177,7 +134,7 @@ async def set_password(store: Store, settings: Settings, request: Request) -> An
 
 
 async def set_account(store: Store, settings: Settings, request: Request) -> Answer:
-    address = _any_address(settings, request.text("address"))
+    address = any_address(settings, request.text("address"))
     changes: list[tuple[str, bool | int | None]] = []
     for name, value in request.table("changes").items():
         quota = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
@@ -190,15 +147,6 @@ async def set_account(store: Store, settings: Settings, request: Request) -> Ans
         return _account(await store.commit(SetAccount(address.key, tuple(changes))))
     except NoSuchAccount:
         raise _no_such(address)
-
-
-def _any_address(settings: Settings, text: str) -> Address:
-    if "@" not in text:
-        return account_address(settings, text)
-    try:
-        return parse_address(text)
-    except AddressFault as fault:
-        raise Refused(f"{text} is no mail address: {fault}")
 
 
 def _queued(message: QueueMessage) -> dict[str, object]:
@@ -289,8 +237,6 @@ def _act(action: QueueAction) -> Operation:
     return act
 
 
-Operation = Callable[[Store, Settings, Request], Awaitable[Answer]]
-
 #: What can be asked, by its name in a request.
 OPERATIONS: Mapping[str, Operation] = {
     "account add": add_account,
@@ -298,6 +244,12 @@ OPERATIONS: Mapping[str, Operation] = {
     "account remove": remove_account,
     "account passwd": set_password,
     "account set": set_account,
+    "alias add": aliases.add_alias,
+    "alias list": aliases.list_aliases,
+    "alias remove": aliases.remove_alias,
+    "alias set": aliases.set_alias,
+    "alias grant": aliases.grant_address,
+    "alias revoke": aliases.revoke_address,
     "queue list": list_queue,
     "queue show": show_queue,
     "queue retry": _act(QueueAction.RETRY),
@@ -306,7 +258,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "queue drop": _act(QueueAction.DROP),
 }
 
-_READS = frozenset({"account list", "queue list", "queue show"})
+_READS = frozenset({"account list", "alias list", "queue list", "queue show"})
 
 
 async def perform(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from mailftp.intake.intake import Envelope, Intake, Refused
+from mailftp.message.address import Address
 from mailftp.smtp.syntax import Reply
 from mailftp.store.records import Accepted, StagedBody
 
@@ -24,8 +25,8 @@ class Outcome:
 
 async def accept_each(intake: Intake, envelope: Envelope, body: StagedBody) -> Outcome:
     """Raises what `Intake.accept` fails with, but for Refused, which becomes replies."""
-    outcome = Outcome()
-    refused: dict[int, Reply] = {}
+    outcome, asked = Outcome(), tuple(envelope.recipients)
+    refused: dict[Address, Reply] = {}
     rest = Reply(250, "2.0.0", f"OK, accepted as {envelope.id}")
     # Each round leaves out an account at least, so this ends.
     left = envelope
@@ -35,13 +36,11 @@ async def accept_each(intake: Intake, envelope: Envelope, body: StagedBody) -> O
             break
         except Refused as fault:
             reply = Reply(fault.code, fault.status, fault.text)
-            named = {r.account_id for r in left.recipients} & set(fault.account_ids)
+            named = [r for r in left.recipients if r.account_ids and r.account_ids <= set(fault.account_ids)]
             if not named:
                 rest = reply
                 break
-            refused.update((account_id, reply) for account_id in named if account_id is not None)
-            left = replace(left, recipients=[r for r in left.recipients if r.account_id not in named])
-    outcome.replies = [
-        rest if r.account_id is None else refused.get(r.account_id, rest) for r in envelope.recipients
-    ]
+            refused.update((r.address, reply) for r in named)
+            left = replace(left, recipients=[r for r in left.recipients if r not in named])
+    outcome.replies = [refused.get(r.address, rest) for r in asked]
     return outcome

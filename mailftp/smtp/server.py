@@ -200,7 +200,13 @@ class SMTPConnection(Connection):
         submitter = self._authentication.submitter if self._authentication else None
         session = self._session
         return Origin(
-            self.peer, session.helo, session.with_protocol, self.context, submitter, self.tls_description
+            self.peer,
+            session.helo,
+            session.with_protocol,
+            self.context,
+            submitter,
+            self.tls_description,
+            self.local,
         )
 
     def _meet(self, event: events.HelloSaid) -> None:
@@ -214,11 +220,22 @@ class SMTPConnection(Connection):
     def _begin_mail(self, event: events.MailBegun) -> None:
         origin, mail = self._origin(), event.mail
         try:
-            self.factory.intake.sender(origin, mail.sender)
+            checked = self.factory.intake.sender(origin, mail.sender)
         except Refused as refused:
             self._say_no(refused, sender=mail.sender)
             return
         envelope = Envelope(origin, mail.sender, smtputf8=mail.smtputf8, ret=mail.ret, envid=mail.envid)
+        if checked is None:
+            self._ask_about_sender(envelope)
+            return
+        checked.addCallbacks(
+            lambda _: self._ask_about_sender(envelope),
+            self._not_taken,
+            errbackKeywords={"sender": mail.sender},
+        )
+        checked.addErrback(self._faulted)
+
+    def _ask_about_sender(self, envelope: Envelope) -> None:
         self._ask("mail", (envelope,), lambda _: self._open_envelope(envelope))
 
     def _open_envelope(self, envelope: Envelope) -> None:
@@ -242,16 +259,16 @@ class SMTPConnection(Connection):
             self._take_recipient(Recipient(address, None, application=True), rcpt)
             return
         try:
-            found = self.factory.intake.recipient(self._current.origin, address)
+            found = self.factory.intake.recipient(self._current.origin, address, self._current.sender)
         except Refused as refused:
             self._say_no(refused, to=address)
             return
         if isinstance(found, Deferred):
             found.addCallbacks(
                 self._take_recipient,
-                self._recipient_failed,
+                self._not_taken,
                 callbackArgs=(rcpt,),
-                errbackArgs=(address,),
+                errbackKeywords={"to": address},
             )
             found.addErrback(self._faulted)
         else:
@@ -265,9 +282,10 @@ class SMTPConnection(Connection):
         self._current.recipients.append(recipient)
         self._answer(OK)
 
-    def _recipient_failed(self, failure: Failure, address: object) -> None:
+    def _not_taken(self, failure: Failure, **fields: object) -> None:
+        """A sender or a recipient."""
         if isinstance(failure.value, Refused):
-            self._say_no(failure.value, to=address)
+            self._say_no(failure.value, **fields)
         else:
             self._faulted(failure)
 

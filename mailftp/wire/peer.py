@@ -66,6 +66,13 @@ class Peer:
         lengths = (32, 24, 16) if self.address.version == 4 else (64, 56, 48)
         return str(ip_network((self.address, lengths[wider]), strict=False))
 
+    @property
+    def literal(self) -> str:
+        """As a domain (RFC 5321 section 4.1.3): "[192.0.2.1]", "[IPv6:2001:db8::1]"; "" on a Unix socket."""
+        if self.address is None:
+            return ""
+        return f"[IPv6:{self.address}]" if self.address.version == 6 else f"[{self.address}]"
+
     def __str__(self) -> str:
         if self.address is None:
             return "local"

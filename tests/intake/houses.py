@@ -131,7 +131,7 @@ class HouseTestCase(SynchronousTestCase):
         """The whole way of a message that was accepted at RCPT, in two pieces."""
         envelope = Envelope(self.origin(login), parse_address(sender) if sender else None)
         for address in to:
-            found = self.intake.recipient(envelope.origin, parse_address(address))
+            found = self.intake.recipient(envelope.origin, parse_address(address), envelope.sender)
             envelope.recipients.append(self.successResultOf(found) if isinstance(found, Deferred) else found)
         sink = self.intake.stage(envelope)
         half = message.find(b"\r\n", len(message) // 2) + 2

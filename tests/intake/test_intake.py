@@ -125,7 +125,9 @@ class SenderTests(HouseTestCase):
         origin = self.origin("alice")
         self.intake.sender(origin, parse_address("Alice@example.test"))
         self.intake.sender(origin, None)
-        refused = self.assertRaises(Refused, self.intake.sender, origin, parse_address("bob@example.test"))
+        checked = self.intake.sender(origin, parse_address("bob@example.test"))
+        assert checked is not None
+        refused = self.failureResultOf(checked, Refused).value
         self.assertEqual((refused.code, refused.status), (553, "5.7.1"))
 
     def test_stranger(self) -> None:
