@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from mailftp.message.index import MessageIndex, index_message
+from mailftp.store.at_hand import AtHand
 from mailftp.store.engine import Store, StoreFault
 from mailftp.store.feed import Feed, Hear
 from mailftp.store.queries import Query
@@ -66,6 +67,7 @@ class SQLiteStore(Store):
         self._index = index
         self._blobs = Blobs(blobs)
         self._feed = Feed()
+        self._at_hand = AtHand()
         self._journal = Journal("store")
         self._readers = ThreadPool(0, READERS, "store-read")
         self._stagers = ThreadPool(0, STAGERS, "store-stage")
@@ -118,7 +120,13 @@ class SQLiteStore(Store):
     def read(self, query: Query[R]) -> Deferred[R]:
         if not self._open:
             return fail(StoreFault("the store is not open"))
+        keeps = type(query) in AtHand.kinds
+        if keeps and (kept := self._at_hand.answer(query)) is not None:
+            return succeed(kept[0])
         answer: Deferred[R] = deferToThreadPool(self._reactor, self._readers, self._read, query)
+        if keeps:
+            reading = self._at_hand.begins(query)
+            answer.addCallbacks(reading.answered, reading.failed)
         return answer
 
     def subscribe(self, hear: Hear) -> Feed.Subscription:
@@ -196,6 +204,8 @@ class SQLiteStore(Store):
         started.callback(None)
 
     def _answer(self, jobs: list[Job], changes: tuple[Change, ...]) -> None:
+        # First, or somebody who is answered would read what was there before.
+        self._at_hand.forget(changes)
         # Whoever subscribes because of an answer has read, or will read, what this batch did.
         listeners = self._feed.present()
         deliver(jobs)
