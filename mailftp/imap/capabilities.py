@@ -15,6 +15,7 @@ _LOGGED_IN: tuple[bytes, ...] = (
     b"MOVE",
     b"CONDSTORE",
     b"QRESYNC",
+    b"PREVIEW",
     b"UNAUTHENTICATE",
 )
 

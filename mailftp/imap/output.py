@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionClosed
 
 from mailftp.wire.connection import Connection
 from mailftp.wire.stream import send_file
@@ -66,19 +67,30 @@ class Output:
 
     async def file(self, descriptor: int, offset: int, length: int) -> None:
         """A part of an open file, without gathering it. Fails with OSError, or EOFError when the file is
-        shorter, and with the reason when the connection is lost."""
+        shorter, and as if it was cancelled when the connection is lost."""
         self.flush()
         if self.encode is None:
-            await send_file(self._connection, descriptor, offset, length)
+            try:
+                await send_file(self._connection, descriptor, offset, length)
+            except ConnectionClosed:
+                # The stream hears of it before the session does.
+                raise CancelledError from None
             return
         end = offset + length
         while offset < end:
-            piece = await self._connection.reader.read(descriptor, offset, min(PIECE, end - offset))
+            piece = await self.read(descriptor, offset, min(PIECE, end - offset))
             if not piece:
                 raise EOFError(f"the file ends before its octet {end}")
             offset += len(piece)
             self.write(piece)
             await self.room()
+
+    async def read(self, descriptor: int, offset: int, length: int) -> bytes:
+        """Of an open file, without waiting for the disk here; PIECE at most, b"" at its end. Fails with
+        OSError."""
+        reader, length = self._connection.reader, min(length, PIECE)
+        cached = reader.cached(descriptor, offset, length)
+        return await reader.read(descriptor, offset, length) if cached is None else bytes(cached)
 
     @contextmanager
     def torn(self) -> Iterator[None]:

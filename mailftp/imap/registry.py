@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mailftp.imap import authentication, idling, selecting, storing
+from mailftp.imap import authentication, fetch, idling, selecting, storing
 from mailftp.imap.commands import Command, MessageCommand
 
 _GROUPS: tuple[tuple[Command[Any] | MessageCommand, ...], ...] = (
     authentication.COMMANDS,
     selecting.COMMANDS,
+    fetch.COMMANDS,
     storing.COMMANDS,
     idling.COMMANDS,
 )
