@@ -188,7 +188,7 @@ class Server(MultiService):
             started = start()
             if isinstance(started, Deferred):
                 await started
-        base.authority.change(await self._load_zones(self.settings), self.settings.dns.rate_limit)
+        base.serve_zones(await self._load_zones(self.settings), self.settings)
         rooms = self._rooms = furnish(base, self.settings)
         self._ending.append(self._stop_intakes)
         self._delivery = self._make_outbound(self.settings, rooms.intake)
@@ -342,7 +342,7 @@ class Server(MultiService):
             raise Refused(str(fault))
         # From here on nothing can fail.
         swap()
-        self._base.authority.change(zones, settings.dns.rate_limit)
+        self._base.serve_zones(zones, settings)
         self._follow(settings, rooms, opened)
         self.heed(settings)
         if outbound is not None:

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from mailftp.dns.authority import Authority
 from mailftp.dns.datagrams import DatagramSocket
-from mailftp.settings.endpoints import split_endpoint
+from mailftp.settings.endpoints import listening_address, split_endpoint
 from mailftp.wire.connection import ConnectionFactory
 from mailftp.wire.listener import CannotListen, ListenerService
 
@@ -140,8 +140,8 @@ class DatagramDoor(Service):
         self.endpoint, self.service = endpoint, service
         self._reactor, self._authority = reactor, authority
         _, positional, named = split_endpoint(endpoint)
-        given = dict(zip(("port", "interface"), positional, strict=False)) | named
-        self._host, self._port = given.get("interface", ""), int(given["port"])
+        self._host = listening_address(endpoint) or ""
+        self._port = int(named.get("port") or positional[0])
         self._socket: DatagramSocket | None = None
         self._open = False
 

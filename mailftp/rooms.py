@@ -25,8 +25,11 @@ from mailftp.accounts.realm import MailRealm
 from mailftp.accounts.sasl import Mechanisms
 from mailftp.accounts.sessions import Sessions
 from mailftp.dns.authority import Authority
+from mailftp.dns.notify import Notifier
 from mailftp.dns.resolver import Resolver
 from mailftp.dns.server import QueryFactory
+from mailftp.dns.servers import parse_server
+from mailftp.dns.zone import Zones
 from mailftp.files.home import IHome
 from mailftp.files.homes import Homes
 from mailftp.files.threads import FileThreads
@@ -40,6 +43,7 @@ from mailftp.pop3.expiry import Expiry
 from mailftp.pop3.server import POP3Factory
 from mailftp.pop3.visits import Visits
 from mailftp.settings import IMPLICIT_TLS, Settings
+from mailftp.settings.endpoints import listening_address
 from mailftp.smtp.server import SMTPFactory
 from mailftp.store.engine import Store
 from mailftp.store.records import Account
@@ -96,6 +100,7 @@ class Foundations:
         self.mailboxes = MailboxStates(store)
         self.expiry = Expiry(store, reactor)
         self.authority = Authority(reactor.seconds)
+        self.notifier = Notifier(reactor)
         self.limits = ConnectionLimits(0, 0)
         #: From this come the salts that unknown names are given; the same at each start.
         self.secret = b""
@@ -108,6 +113,12 @@ class Foundations:
         self.limits.per_address = settings.limits.connections_per_ip
         self.expiry.after = settings.pop3.expire_after_retrieval
 
+    def serve_zones(self, zones: Zones, settings: Settings) -> None:
+        """Answer from these zones from now on, and tell the secondaries."""
+        secondaries = tuple(map(parse_server, settings.dns.secondaries))
+        self.authority.change(zones, settings.dns.rate_limit, (server.address for server in secondaries))
+        self.notifier.change(zones, secondaries, answering_address(settings))
+
     def parts(self) -> Iterable[tuple[Callable[[], object], Callable[[], object]]]:
         """(start, stop) of each, in the order of starting; stopping goes the other way. Each gives a Deferred
         or nothing; a part whose start failed is stopped too."""
@@ -119,6 +130,7 @@ class Foundations:
         yield self.mailboxes.start, self.mailboxes.stop
         yield self._share_locks, self.locks.close
         yield self.expiry.start, self.expiry.stop
+        yield (lambda: None), self.notifier.stop
 
     def _share_locks(self) -> Deferred[None]:
         return self.files.run(partial(self.locks.share, self._locks_file))
@@ -177,6 +189,13 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
     checks = Checks(settings.origin, settings.hostname, resolver, base.reactor, base.files.run)
     intake = Intake(settings, base.store, checks=checks, secret=base.secret)
     return Rooms(settings, login, Mechanisms(login.portal), intake)
+
+
+def answering_address(settings: Settings) -> str:
+    """The one address that the name service listens on; "" where that is each or several."""
+    given = {listening_address(endpoint) for endpoint in settings.listen.get("dns", ())}
+    address = given.pop() if len(given) == 1 else None
+    return "" if address in (None, "::", "0.0.0.0") else address
 
 
 def keeps_login(old: Settings, new: Settings) -> bool:

@@ -14,7 +14,7 @@ from mailftp.dns.zone import Zone, Zones
 from mailftp.dns.zone_file import Nodes, ZoneFault, read_zone_file, with_serial, written
 from mailftp.origin.dkim_keys import KeyFault, key_records
 from mailftp.settings import Settings
-from mailftp.settings.endpoints import split_endpoint
+from mailftp.settings.endpoints import listening_address, split_endpoint
 from mailftp.settings.file import NOT_SERVED
 
 #: The largest zone file of an operator's that is read.
@@ -138,18 +138,15 @@ def own_addresses(settings: Settings) -> tuple[str, ...]:
 
 
 def _addresses_of(endpoint: str) -> Iterable[str]:
-    kind, positional, named = split_endpoint(endpoint)
-    if kind not in ("tcp", "tcp6", "udp"):
+    given = listening_address(endpoint)
+    if given is None:
         return
-    second = positional[1:2] if kind != "tcp6" else positional[2:3]
-    interface = (named.get("interface") or (second[0] if second else "")).partition("%")[0]
-    bound = ip_address(interface) if interface else None
+    bound = ip_address(given.partition("%")[0]) if given else None
     if bound is not None and not bound.is_unspecified:
         yield str(bound)
         return
-    wildcard_6 = kind == "tcp6" or bound is not None and bound.version == 6
     for family, far in _FAR:
-        if wildcard_6 == (family == socket.AF_INET6):
+        if family == (socket.AF_INET6 if bound is not None and bound.version == 6 else socket.AF_INET):
             yield from _address_towards(family, far)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from ipaddress import ip_address
 
+from mailftp.dns.answers import name_text
 from mailftp.dns.rate import ResponseRate, Verdict
 from mailftp.dns.ready import ReadyAnswers
 from mailftp.dns.responder import respond, truncated
+from mailftp.dns.transfer import TransferRequest, messages
 from mailftp.dns.zone import Zones
 from mailftp.wire.journal import Journal
+from mailftp.wire.peer import Peer
 
-#: Seconds between two lines about questions that were over the limit.
+#: Seconds between two lines about the same trouble, or a flood of questions would become a flood of lines.
 _LINES = 60.0
 
 
@@ -20,14 +24,15 @@ class Authority:
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
         self._journal = Journal("dns")
-        self._told = float("-inf")
+        self._told = self._refused = float("-inf")
         self._per_second = -1
         self.change(Zones(()), 0)
 
-    def change(self, zones: Zones, per_second: int) -> None:
-        """Answer from these zones from now on."""
+    def change(self, zones: Zones, per_second: int, secondaries: Iterable[str] = ()) -> None:
+        """Answer from these zones from now on; `secondaries` are addresses."""
         self.zones = zones
         self._ready = ReadyAnswers(zones)
+        self._secondaries = frozenset(ip_address(address.partition("%")[0]) for address in secondaries)
         if per_second != self._per_second:
             self._per_second = per_second
             self._rate = ResponseRate(per_second, self._seconds)
@@ -42,6 +47,21 @@ class Authority:
 
     def answer_stream(self, packet: bytes) -> bytes | None:
         return respond(self.zones, packet, stream=True)
+
+    def transfer(self, packet: bytes, peer: Peer, journal: Journal) -> Iterator[bytes] | None:
+        """The messages of a transfer; None for another question, or from somebody who may not have one."""
+        request = TransferRequest.read(packet)
+        if request is None:
+            return None
+        zone = self.zones.get(request.name)
+        if zone is None or peer.address not in self._secondaries:
+            now = self._seconds()
+            if now - self._refused >= _LINES:
+                self._refused = now
+                journal.warn("dns transfer refused", zone=name_text(request.name), peer=str(peer))
+            return None
+        journal.record("dns transfer", zone=name_text(zone.origin), peer=str(peer), serial=zone.serial)
+        return messages(zone, request)
 
     def _tell(self, host: str) -> None:
         now = self._seconds()

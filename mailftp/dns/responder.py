@@ -25,7 +25,7 @@ _STREAM_PAYLOAD = 65535
 _HEADER = 12
 #: OPT and TSIG or SIG(0); nothing else belongs in a query's additional section.
 _ADDITIONAL = 2
-#: Questions about the zone as a whole, which nobody is allowed here.
+#: Questions about the zone as a whole: mailftp.dns.transfer answers who may ask them.
 _TRANSFERS = frozenset({dns.rdatatype.AXFR, dns.rdatatype.IXFR})
 #: RFC 1035 section 3.2.3 and RFC 6895 section 3.1: no data of a zone has these types.
 _NOT_DATA = frozenset(range(128, 255)) - _TRANSFERS
@@ -39,7 +39,7 @@ def respond(zones: Zones, packet: bytes, *, stream: bool = False) -> bytes | Non
     if packet[2] >> 3 & 0xF != dns.opcode.QUERY:
         return _header(packet, dns.rcode.NOTIMP)
     # RFC 9619: one question. The counts are looked at first, so that no packet makes the codec work long.
-    if counts[0] != 1 or counts[1] or counts[2] or counts[3] > _ADDITIONAL:
+    if counts[0] != 1 or counts[1] or counts[2] > 1 or counts[3] > _ADDITIONAL:
         return _header(packet, dns.rcode.FORMERR)
     try:
         query = dns.message.from_wire(packet)
@@ -48,6 +48,9 @@ def respond(zones: Zones, packet: bytes, *, stream: bool = False) -> bytes | Non
         return _header(packet, dns.rcode.NOTAUTH)
     except Exception:
         # A stranger wrote these octets, and the codec trips over them in more ways than it names.
+        return _header(packet, dns.rcode.FORMERR)
+    if query.authority and query.question[0].rdtype != dns.rdatatype.IXFR:
+        # RFC 1995 section 3: the SOA that a secondary has.
         return _header(packet, dns.rcode.FORMERR)
     response = dns.message.make_response(query, our_payload=EDNS_PAYLOAD)
     if query.edns >= 0 and query.ednsflags & dns.flags.DO:

@@ -53,6 +53,16 @@ def split_endpoint(text: str) -> tuple[str, list[str], dict[str, str]]:
     return parts[0], positional, named
 
 
+def listening_address(text: str) -> str | None:
+    """The address that an endpoint string binds: "" is every IPv4 address, "::" every one; None for a socket
+    that has none, or whose we cannot know."""
+    kind, positional, named = split_endpoint(text)
+    if kind not in ("tcp", "tcp6", "udp"):
+        return None
+    given = dict(zip(_OPTIONS[kind], positional, strict=False)) | named
+    return given.get("interface") or ("::" if kind == "tcp6" else "")
+
+
 def quoted(text: str) -> str:
     """A part of an endpoint string that means just this text."""
     return re.sub(r"([\\:=])", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""bind9 and knot with authority for one zone file each, on loopback, as oracles."""
+"""bind9 and knot on loopback, as oracles with authority for one zone file, or as secondaries of ours."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ options {{
     recursion no; minimal-responses yes; allow-transfer {{ none; }}; dnssec-validation no; zero-no-soa-ttl no;
 }};
 controls {{ }};
+"""
+_NAMED_PRIMARY = """\
 zone "{origin}" {{ type primary; file "{folder}/zone"; check-names ignore; check-integrity no; }};
+"""
+_NAMED_SECONDARY = """\
+zone "{origin}" {{ type secondary; file "{folder}/copy"; primaries {{ 127.0.0.1 port {primary}; }}; }};
 """
 _KNOT = """\
 server:
@@ -34,25 +39,49 @@ server:
   background-workers: 1
 database:
   storage: "{folder}"
+"""
+_KNOT_PRIMARY = """\
 zone:
   - domain: "{origin}"
     storage: "{folder}"
     file: zone
     semantic-checks: off
 """
+_KNOT_SECONDARY = """\
+remote:
+  - id: primary
+    address: 127.0.0.1@{primary}
+acl:
+  - id: notify
+    address: 127.0.0.1
+    action: notify
+zone:
+  - domain: "{origin}"
+    storage: "{folder}"
+    master: primary
+    acl: notify
+"""
 
 
 class Authority:
     """One of the two, as a process of its own; `case` ends it."""
 
-    def __init__(self, case: Any, kind: str, origin: str, zone: str) -> None:
-        """`kind` is "bind9" or "knot"."""
+    def __init__(
+        self, case: Any, kind: str, origin: str, zone: str = "", primary: int = 0, port: int = 0
+    ) -> None:
+        """`kind` is "bind9" or "knot"; with `primary`, the port of 127.0.0.1 that it transfers the zone
+        from."""
         folder = Path(tempfile.mkdtemp(prefix="authority-", dir="/tmp"))
         case.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-        self._port = free_ports(1, "127.0.0.1", socket.SOCK_DGRAM)[0]
+        self._port = port or free_ports(1, "127.0.0.1", socket.SOCK_DGRAM)[0]
         (folder / "zone").write_text(zone)
-        form = _NAMED if kind == "bind9" else _KNOT
-        (folder / "conf").write_text(form.format(folder=folder, port=self._port, origin=origin))
+        if kind == "bind9":
+            form = _NAMED + (_NAMED_SECONDARY if primary else _NAMED_PRIMARY)
+        else:
+            form = _KNOT + (_KNOT_SECONDARY if primary else _KNOT_PRIMARY)
+        (folder / "conf").write_text(
+            form.format(folder=folder, port=self._port, origin=origin, primary=primary)
+        )
         binary = program("named" if kind == "bind9" else "knotd", kind)
         options = ["-g", "-n", "1"] if kind == "bind9" else []
         self._said = folder / "said"

@@ -88,7 +88,9 @@ class RunningServer:
     def configure(self, settings: str = "") -> None:
         """Write the settings file: this server's listeners and whatever a test adds."""
         listen = "\n".join(
-            f'{name} = ["tcp:{port}:interface={self.address}"]' for name, port in self.ports.items()
+            f'{name} = ["tcp:{port}:interface={self.address}"'
+            + (f', "udp:{port}:interface={self.address}"]' if name == "dns" else "]")
+            for name, port in self.ports.items()
         )
         self.file.write_text(
             f'data = "data"\nhostname = "{self.hostname}"\ndomains = ["{self.domain}"]\n'
