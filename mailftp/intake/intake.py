@@ -215,14 +215,18 @@ class Intake:
         if alias.members_only and not known & posters:
             raise Refused(550, "5.7.2", f"Only its members may send to {alias.address}")
 
+    async def _restore(self, address: Address) -> Address | None:
+        """Whom one of our reverse-paths stands for; None for any other address."""
+        restored = self._rewriting.restore(address, self._now())
+        if restored is None or restored.sender is not None:
+            return restored and restored.sender
+        known = await self._store.read(ReturnTo(restored.kept))
+        return parse_address(known) if known else None
+
     async def _reported(self, origin: Origin, address: Address, sender: Address | None) -> Recipient:
         """A report about what an alias sent on, to be passed to who sent it. A name of that form can be
         somebody's."""
-        restored = self._rewriting.restore(address, self._now())
-        to = restored.sender if restored is not None else None
-        if restored is not None and restored.kept:
-            known = await self._store.read(ReturnTo(restored.kept))
-            to = parse_address(known) if known else None
+        to = await self._restore(address)
         if to is None:
             found = await always(self._directory.find(address))
             resident = self._resident(origin, address, found, sender)
@@ -412,6 +416,8 @@ class Intake:
 
     async def _reported_to(self, origin: Origin, to: Address) -> Recipient | None:
         """Full mailboxes too hear of what was not delivered."""
+        if self._directory.is_local(to) and is_rewritten(to):
+            to = await self._restore(to) or to
         if not self._directory.is_local(to):
             if self._capture is None:
                 return Recipient(to, None)

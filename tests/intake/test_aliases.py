@@ -326,6 +326,15 @@ class SentOnTests(AliasTestCase):
             message = self.queue()[-1]
             self.assertEqual((message.transfer.reverse_path, message.recipients[0].address), ("", sender))
 
+    def test_report_of_our_own(self) -> None:
+        """What cannot be delivered from here is reported to the sender, and not to the address of ours."""
+        for sender in ("z@far.test", "bounces-0123456789-0123456789-bob=example.test@news.far.test"):
+            path = parse_address(self.sent_on(sender))
+            unit = self.successResultOf(self.intake.report(path, b"Subject: failed\r\n\r\n"))
+            assert unit is not None and unit.transfer is not None
+            transfer = unit.transfer
+            self.assertEqual((transfer.reverse_path, transfer.recipients[0].address), ("", sender))
+
     def test_report_of_nobody(self) -> None:
         """With a sender, a wrong proof or a wrong name there is no way through to elsewhere."""
         path = parse_address(self.sent_on())
