@@ -17,6 +17,14 @@ _LOGGED_IN: tuple[bytes, ...] = (
     b"QRESYNC",
     b"PREVIEW",
     b"UNAUTHENTICATE",
+    b"NAMESPACE",
+    b"CHILDREN",
+    b"LIST-EXTENDED",
+    b"LIST-STATUS",
+    b"SPECIAL-USE",
+    b"CREATE-SPECIAL-USE",
+    b"STATUS=SIZE",
+    b"OBJECTID",
 )
 
 

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mailftp.imap import authentication, fetch, idling, selecting, storing
+from mailftp.imap import (
+    authentication,
+    fetch,
+    idling,
+    listing,
+    mailboxes,
+    selecting,
+    storing,
+)
 from mailftp.imap.commands import Command, MessageCommand
 
 _GROUPS: tuple[tuple[Command[Any] | MessageCommand, ...], ...] = (
     authentication.COMMANDS,
     selecting.COMMANDS,
     fetch.COMMANDS,
+    listing.COMMANDS,
+    mailboxes.COMMANDS,
     storing.COMMANDS,
     idling.COMMANDS,
 )
