@@ -25,7 +25,9 @@ from mailftp.files.home import (
     AlreadyThere,
     Cut,
     Denied,
+    Digest,
     Entry,
+    Facts,
     FileFault,
     FolderNotEmpty,
     IEntries,
@@ -92,14 +94,14 @@ class ShellHome:
             shell.filesystemRoot = shell.filesystemRoot.asTextMode()
         self._shell = shell
 
-    def entry(self, path: Path) -> Deferred[Entry]:
+    def entry(self, path: Path, created: bool = False) -> Deferred[Entry]:
         return Deferred.fromCoroutine(self._entry(path))
 
     async def _entry(self, path: Path) -> Entry:
         values = await _ask(self._shell.stat, list(path), _KEYS)
         return _entry(path[-1] if path else "", values)
 
-    def entries(self, path: Path) -> Deferred[IEntries]:
+    def entries(self, path: Path, created: bool = False) -> Deferred[IEntries]:
         return Deferred.fromCoroutine(self._entries(path))
 
     async def _entries(self, path: Path) -> IEntries:
@@ -122,8 +124,16 @@ class ShellHome:
             spool.file.close()
             raise
 
-    def write(self, path: Path, intent: Intent, offset: int, expected: int | None) -> Deferred[ISink]:
-        if intent is not Intent.STORE or offset:
+    def write(
+        self,
+        path: Path,
+        intent: Intent,
+        offset: int,
+        expected: int | None,
+        until: int | None = None,
+        digest: str | None = None,
+    ) -> Deferred[ISink]:
+        if intent is not Intent.STORE or offset or until is not None:
             return fail(Denied("files here can only be stored whole"))
         return Deferred.fromCoroutine(self._write(path))
 
@@ -147,8 +157,34 @@ class ShellHome:
     def rename(self, old: Path, new: Path) -> Deferred[None]:
         return self._do(self._shell.rename, list(old), list(new))
 
-    def set_modified(self, path: Path, modified: float) -> Deferred[None]:
-        return fail(Denied("times cannot be set here"))
+    # What a shell has no word for.
+
+    def change(self, path: Path, facts: Facts) -> Deferred[None]:
+        return fail(Denied("times and permissions cannot be set here"))
+
+    def make_link(self, path: Path, target: str) -> Deferred[None]:
+        return fail(Denied("links cannot be made here"))
+
+    def make_folders(self, path: Path) -> Deferred[None]:
+        return fail(Denied("folders here are made one by one"))
+
+    def remove_tree(self, path: Path) -> Deferred[None]:
+        return fail(Denied("folders here are removed one by one"))
+
+    def measure(self, path: Path) -> Deferred[int]:
+        return fail(Denied("folders are not measured here"))
+
+    def copy(self, old: Path, new: Path) -> Deferred[int]:
+        return fail(Denied("files cannot be copied here"))
+
+    def combine(self, whole: Path, parts: tuple[Path, ...]) -> Deferred[int]:
+        return fail(Denied("files here can only be stored whole"))
+
+    def digest(self, path: Path, algorithm: str, start: int, end: int | None) -> Deferred[Digest]:
+        return fail(Denied("no digests are made here"))
+
+    def set_umask(self, umask: int) -> None:
+        """A shell decides itself what its files are like."""
 
     def room(self) -> Deferred[int | None]:
         return succeed(None)

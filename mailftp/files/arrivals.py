@@ -19,8 +19,10 @@ from collections.abc import Sequence
 from itertools import islice
 
 from mailftp.files import walk
+from mailftp.files.digests import Arriving
 from mailftp.files.home import Busy, Denied, IsAFolder, NoSuchFile
 from mailftp.files.policy import HIDDEN
+from mailftp.files.ranges import copy_range
 from mailftp.files.usage import Usage
 
 #: iovecs in one writev (IOV_MAX of Linux).
@@ -65,9 +67,18 @@ def drop(folder: int, hidden: bytes, usage: Usage, older_than: float | None = No
             return False
         os.unlink(hidden, dir_fd=folder)
         usage.release(found.st_size)
+        usage.release_names(1)
         return True
     finally:
         os.close(descriptor)
+
+
+def unlink(folder: int, name: bytes, usage: Usage) -> None:
+    """Remove what is no folder. Raises OSError (ENOENT: it has gone since)."""
+    with usage.changing:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        os.unlink(name, dir_fd=folder)
+        usage.forget(found)
 
 
 def _lock(folder: int, hidden: bytes, flags: int = walk.WRITE) -> int | None:
@@ -99,10 +110,14 @@ class Arrival:
         "_new",
         "_taken",
         "_written",
+        "arriving",
         "descriptor",
+        "exclusive",
         "folder",
+        "mode",
         "name",
         "size",
+        "tail",
         "usage",
     )
 
@@ -110,6 +125,14 @@ class Arrival:
         self, folder: int, name: bytes, hidden: bytes, descriptor: int, usage: Usage, keep_at: int
     ) -> None:
         self.name = name
+        #: Permission bits of the file when it has its name; those of an older file of that name stay.
+        self.mode = walk.FILE_MODE
+        #: It does not take the place of another file.
+        self.exclusive = False
+        #: The digest that is taken on the way.
+        self.arriving: Arriving | None = None
+        #: A descriptor of the file whose end this one keeps, and where that begins; ours to close.
+        self.tail: tuple[int, int] | None = None
         self.descriptor = descriptor
         self.usage = usage
         self.folder = folder
@@ -130,12 +153,9 @@ class Arrival:
 
     def write(self, chunks: Sequence[bytes]) -> None:
         """Append. Raises OSError; `size` is what is on disk all the same."""
-        if self._new:
-            self._new = False
-            if self.size > self._keep_at:
-                os.ftruncate(self.descriptor, self._keep_at)
-                self.usage.release(self.size - self._keep_at)
-                self.size = self._keep_at
+        self._begin()
+        if self.arriving is not None:
+            self.arriving.update(chunks)
         waiting: Sequence[bytes | memoryview] = chunks
         while waiting:
             vector = list(islice(waiting, _VECTORS))
@@ -144,18 +164,74 @@ class Arrival:
             self._written += done
             waiting = _rest(waiting, done)
 
+    def _begin(self) -> None:
+        if self._new:
+            self._new = False
+            if self.size > self._keep_at:
+                os.ftruncate(self.descriptor, self._keep_at)
+                self.usage.release(self.size - self._keep_at)
+                self.size = self._keep_at
+            if self._keep_at:
+                # Its beginning came another time.
+                self.arriving = None
+
+    def take(self, source: int, offset: int, octets: int) -> int:
+        """Append a part of another file; what came at once, 0 at its end. Raises OSError, NoRoom."""
+        self._begin()
+        self.usage.reserve(octets)
+        done = 0
+        try:
+            done = copy_range(source, offset, self.descriptor, self.size, octets)
+        finally:
+            self.size += done
+            self.usage.release(octets - done)
+        return done
+
+    def take_tail(self) -> None:
+        """Append the end of the older file that is to stay."""
+        tail, self.tail = self.tail, None
+        if tail is not None:
+            self.arriving = None
+            source, offset = tail
+            try:
+                while done := self.take(source, offset, max(0, os.fstat(source).st_size - offset)):
+                    offset += done
+            finally:
+                os.close(source)
+
     def publish(self) -> int:
         """Give it its name, in place of an older file; the size. Raises OSError."""
+        self._begin()
         if self._hidden != self.name:
             with self.usage.changing:
                 old = walk.status(self.folder, self.name)
-                os.rename(self._hidden, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
-                self.usage.forget(old)
+                mode = self.mode if old is None else old.st_mode & 0o777
+                if mode != walk.FILE_MODE:
+                    os.fchmod(self.descriptor, mode)
+                if self.exclusive:
+                    # Fails where there is one; two uploads to one name may have begun side by side.
+                    os.link(self._hidden, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+                    os.unlink(self._hidden, dir_fd=self.folder)
+                else:
+                    os.rename(self._hidden, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+                    self.usage.forget(old)
             kept = hidden_name(self.name)
             if kept != self._hidden:
                 # An older upload to this name that was cut has been overtaken.
                 drop(self.folder, kept, self.usage)
+        if self.arriving is not None:
+            self.arriving.done(os.fstat(self.descriptor))
         return self.size
+
+    def discard(self) -> None:
+        """Nothing is left of it. Idempotent. Raises OSError."""
+        if self.descriptor >= 0:
+            try:
+                os.unlink(self._hidden, dir_fd=self.folder)
+                self.usage.release(self.size)
+                self.usage.release_names(1)
+            finally:
+                self.close()
 
     def keep(self) -> int:
         """Leave what came where it is looked for when it is continued; the size. Raises OSError."""
@@ -164,6 +240,7 @@ class Arrival:
         kept = hidden_name(self.name)
         if self.size == 0:
             os.unlink(self._hidden, dir_fd=self.folder)
+            self.usage.release_names(1)
         elif kept != self._hidden:
             if walk.status(self.folder, kept) is None or drop(self.folder, kept, self.usage):
                 os.rename(self._hidden, kept, src_dir_fd=self.folder, dst_dir_fd=self.folder)
@@ -171,6 +248,7 @@ class Arrival:
                 # The other upload to this name is still under way; there is one place only.
                 os.unlink(self._hidden, dir_fd=self.folder)
                 self.usage.release(self.size)
+                self.usage.release_names(1)
                 self.size = 0
         return self.size
 
@@ -180,6 +258,9 @@ class Arrival:
             os.close(self.descriptor)
             os.close(self.folder)
             self.descriptor = self.folder = -1
+            if self.tail is not None:
+                os.close(self.tail[0])
+                self.tail = None
             self.usage.release(self._taken - self._written)
 
 
@@ -200,18 +281,60 @@ def store(folder: int, name: bytes, offset: int, usage: Usage) -> Arrival:
     size = _target(folder, name)
     hidden = hidden_name(name)
     if offset == 0:
-        descriptor = _lock(folder, hidden, walk.WRITE | os.O_CREAT)
-        if descriptor is None:
-            hidden += b"-" + secrets.token_hex(8).encode()
-            descriptor = _lock(folder, hidden, walk.CREATE)
+        usage.reserve_name(replacing=size is not None)
+        try:
+            there = walk.status(folder, hidden) is not None
+            descriptor = _lock(folder, hidden, walk.WRITE | os.O_CREAT)
             if descriptor is None:
-                raise Busy("Somebody is uploading to that name")
+                hidden += b"-" + secrets.token_hex(8).encode()
+                descriptor, there = _lock(folder, hidden, walk.CREATE), False
+                if descriptor is None:
+                    raise Busy("Somebody is uploading to that name")
+        except BaseException:
+            usage.release_names(1)
+            raise
+        if there:
+            # One that was cut, and counted.
+            usage.release_names(1)
         return _made(folder, name, hidden, descriptor, usage, 0)
     if walk.status(folder, hidden) is not None:
         return _continued(folder, name, offset, usage)
     if size is None or size < offset:
         raise NoSuchFile("Less than that has arrived")
     return _copied(folder, name, offset, usage)
+
+
+def replace(folder: int, name: bytes, start: int, stop: int, usage: Usage) -> Arrival:
+    """Begin an upload of the octets from `start` up to `stop`; all others of the file stay (RANG).
+    One that was cut is continued instead, where there is one."""
+    size = _target(folder, name)
+    if size is None or walk.status(folder, hidden_name(name)) is not None:
+        return store(folder, name, start, usage)
+    if size < start:
+        raise NoSuchFile("Less than that has arrived")
+    arrival = _copied(folder, name, start, usage)
+    if size > stop:
+        try:
+            arrival.tail = os.open(name, walk.READ, dir_fd=folder), stop
+        except BaseException:
+            arrival.discard()
+            raise
+    return arrival
+
+
+def fresh(folder: int, name: bytes, usage: Usage) -> Arrival:
+    """Begin a whole new file."""
+    return store(folder, name, 0, usage)
+
+
+def after(folder: int, name: bytes, usage: Usage) -> Arrival:
+    """Begin a file that starts with what is in the one of that name, if there is any (COMB). An upload to
+    it that was cut is overtaken."""
+    size = _target(folder, name)
+    if size is None:
+        return store(folder, name, 0, usage)
+    drop(folder, hidden_name(name), usage)
+    return _copied(folder, name, size, usage)
 
 
 def append(folder: int, name: bytes, usage: Usage) -> Arrival:
@@ -229,7 +352,15 @@ def in_sight(folder: int, name: bytes, offset: int | None, usage: Usage) -> Arri
     size = _target(folder, name) or 0
     if offset is not None and offset > size:
         raise NoSuchFile("Less than that has arrived")
-    descriptor = os.open(name, walk.WRITE | os.O_CREAT, walk.FILE_MODE, dir_fd=folder)
+    there = walk.status(folder, name) is not None
+    if not there:
+        usage.reserve_name()
+    try:
+        descriptor = os.open(name, walk.WRITE | os.O_CREAT, walk.FILE_MODE, dir_fd=folder)
+    except BaseException:
+        if not there:
+            usage.release_names(1)
+        raise
     return _made(folder, name, name, descriptor, usage, size if offset is None else offset)
 
 
@@ -271,8 +402,13 @@ def _copied(folder: int, name: bytes, octets: int, usage: Usage) -> Arrival:
     hidden = hidden_name(name)
     usage.reserve(octets)
     try:
-        with open(os.open(name, walk.READ, dir_fd=folder), "rb", buffering=0) as source:
-            descriptor = _copy(source.fileno(), folder, hidden, octets)
+        usage.reserve_name(replacing=True)
+        try:
+            with open(os.open(name, walk.READ, dir_fd=folder), "rb", buffering=0) as source:
+                descriptor = _copy(source.fileno(), folder, hidden, octets)
+        except BaseException:
+            usage.release_names(1)
+            raise
     except BaseException:
         usage.release(octets)
         raise
@@ -289,8 +425,7 @@ def _copy(source: int, folder: int, hidden: bytes, octets: int) -> int:
     try:
         done = 0
         while done < octets:
-            # Shares the blocks where the file system can (XFS, btrfs), else copies in the kernel.
-            step = os.copy_file_range(source, descriptor, min(octets - done, _COPY), done, done)
+            step = copy_range(source, done, descriptor, done, min(octets - done, _COPY))
             if step == 0:
                 raise NoSuchFile("Less than that has arrived")
             done += step

@@ -37,6 +37,7 @@ _FAULTS: dict[int, tuple[type[FileFault], str]] = {
     errno.ENOSPC: (NoRoom, "No space left"),
     errno.EDQUOT: (NoRoom, "No space left"),
     errno.EFBIG: (NoRoom, "File too large"),
+    errno.ENOTSUP: (Denied, "This file system does not keep that"),
 }
 
 

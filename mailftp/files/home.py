@@ -86,6 +86,31 @@ class Entry(NamedTuple):
     arrived: int | None = None
     #: False: there is nothing but such an upload, and nothing but SIZE may show it.
     whole: bool = True
+    #: When it was made, in seconds since the epoch; only where it was asked for, and the disk knows.
+    created: float | None = None
+    #: What may be done with it: the `perm` fact (RFC 3659 section 7.5.5); "" where nobody said.
+    perm: str = ""
+
+
+class Facts(NamedTuple):
+    """What MFF and its kin change of a file; None stays as it is."""
+
+    #: Seconds since the epoch.
+    modified: float | None = None
+    created: float | None = None
+    #: Permission bits, 0 to 0o777.
+    mode: int | None = None
+    #: A group's name or number.
+    group: str | None = None
+
+
+class Digest(NamedTuple):
+    """Of the octets from `start` up to `end`, that one not included."""
+
+    start: int
+    end: int
+    #: In lower case.
+    hexadecimal: str
 
 
 class Intent(enum.Enum):
@@ -140,16 +165,25 @@ class IEntries(Interface):
 class IHome(Interface):
     """The avatar that FTP asks the portal for."""
 
-    def entry(path: Path) -> Deferred[Entry]:
+    def entry(path: Path, created: bool = False) -> Deferred[Entry]:
         """What is there. Of an upload that was cut and nothing else: `whole` is False; see `arrived`."""
 
-    def entries(path: Path) -> Deferred[IEntries]:
-        """Fails with NotAFolder or NoSuchFile. Uploads under way do not show."""
+    def entries(path: Path, created: bool = False) -> Deferred[IEntries]:
+        """Fails with NotAFolder or NoSuchFile. Uploads under way do not show. With `created` entries tell
+        when they were made, which costs a few more calls for each."""
 
     def read(path: Path) -> Deferred[ISource]: ...
 
-    def write(path: Path, intent: Intent, offset: int, expected: int | None) -> Deferred[ISink]:
-        """`expected` is what ALLO said. Nothing of an old file is lost before `commit`.
+    def write(
+        path: Path,
+        intent: Intent,
+        offset: int,
+        expected: int | None,
+        until: int | None = None,
+        digest: str | None = None,
+    ) -> Deferred[ISink]:
+        """`expected` is what ALLO said. Nothing of an old file is lost before `commit`. With `until` what is
+        in the file from there on stays (RANG); `digest` names an algorithm that will be asked for next.
 
         STORE from an offset goes on with an upload to this name that was cut, or else with the file's first
         `offset` octets; APPEND goes on after all that came. Fails with NoSuchFile when less than `offset`
@@ -164,7 +198,32 @@ class IHome(Interface):
 
     def rename(old: Path, new: Path) -> Deferred[None]: ...
 
-    def set_modified(path: Path, modified: float) -> Deferred[None]: ...
+    def change(path: Path, facts: Facts) -> Deferred[None]:
+        """All of `facts`, or a failure."""
+
+    def make_link(path: Path, target: str) -> Deferred[None]:
+        """A symbolic link to a name in its own folder or below it. We follow none, others may."""
+
+    def make_folders(path: Path) -> Deferred[None]:
+        """A folder and what is missing above it; no failure when it is there."""
+
+    def remove_tree(path: Path) -> Deferred[None]:
+        """A folder with all that is in it. What may not be removed stays, and it fails."""
+
+    def measure(path: Path) -> Deferred[int]:
+        """Octets of the files below a folder."""
+
+    def copy(old: Path, new: Path) -> Deferred[int]:
+        """A file, on the server; fires with its size. `new` is whole or untouched."""
+
+    def combine(whole: Path, parts: tuple[Path, ...]) -> Deferred[int]:
+        """Append files to one, which is made if it is missing, and remove them; fires with its size."""
+
+    def digest(path: Path, algorithm: str, start: int, end: int | None) -> Deferred[Digest]:
+        """Of the octets from `start` up to `end`; `algorithm` is one of mailftp.files.digests."""
+
+    def set_umask(umask: int) -> None:
+        """Permission bits that files and folders made from now on do not have."""
 
     def room() -> Deferred[int | None]:
         """Octets that may still be stored, by quota and disk."""

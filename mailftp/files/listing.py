@@ -10,10 +10,10 @@ from itertools import islice
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from mailftp.files import arrivals
+from mailftp.files import arrivals, births, walk
 from mailftp.files.faults import translated
-from mailftp.files.home import Entry, IEntries, Kind
-from mailftp.files.policy import hidden
+from mailftp.files.home import Entry, IEntries, Kind, Path
+from mailftp.files.policy import Policy, hidden
 from mailftp.files.threads import Runner
 from mailftp.files.usage import Usage
 
@@ -29,7 +29,14 @@ _FORMAT = 0o170000
 _KINDS = {stat.S_IFREG: Kind.FILE, stat.S_IFDIR: Kind.FOLDER, stat.S_IFLNK: Kind.LINK}
 
 
-def entry_of(name: bytes, found: os.stat_result, arrived: int | None = None, whole: bool = True) -> Entry:
+def entry_of(
+    name: bytes,
+    found: os.stat_result,
+    arrived: int | None = None,
+    whole: bool = True,
+    created: float | None = None,
+    perm: str = "",
+) -> Entry:
     """An entry from what stat said of a name."""
     mode = found.st_mode
     return Entry(
@@ -44,6 +51,8 @@ def entry_of(name: bytes, found: os.stat_result, arrived: int | None = None, who
         f"{found.st_dev:x}g{found.st_ino:x}",
         arrived,
         whole,
+        created,
+        perm,
     )
 
 
@@ -52,11 +61,29 @@ class FolderEntries:
     """Takes the folder's descriptor over. `given_up`: cut uploads older than this (seconds since the
     epoch) are removed on the way; None removes none."""
 
-    def __init__(self, descriptor: int, threads: Runner, usage: Usage, given_up: float | None) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        path: Path,
+        threads: Runner,
+        usage: Usage,
+        policy: Policy,
+        given_up: float | None,
+        *,
+        mounts: dict[bytes, os.stat_result] | None = None,
+        created: bool = False,
+    ) -> None:
         self._descriptor = descriptor
+        self._path = path
         self._threads = threads
         self._usage = usage
+        self._policy = policy
         self._given_up = given_up
+        #: Folders from elsewhere that show here, in place of what has their name.
+        self._mounts = mounts or {}
+        self._created = created
+        self._file_perm = policy.perm((*path, "f"), False)
+        self._folder_perm = policy.perm((*path, "f"), True)
         self._names: Iterator[bytes] | None = None
         self._busy = self._closed = False
 
@@ -86,10 +113,12 @@ class FolderEntries:
 
     def _all_names(self) -> Iterator[bytes]:
         found = os.scandir(self._descriptor)
-        first = sorted(os.fsencode(one.name) for one in islice(found, SORTED))
-        yield from first
+        first = {os.fsencode(one.name) for one in islice(found, SORTED)}
+        yield from sorted(first | self._mounts.keys())
         for one in found:
-            yield os.fsencode(one.name)
+            name = os.fsencode(one.name)
+            if name not in self._mounts:
+                yield name
 
     def _entry(self, name: bytes) -> Entry | None:
         if hidden(name):
@@ -97,11 +126,19 @@ class FolderEntries:
                 self._usage.count()
                 arrivals.drop(self._descriptor, name, self._usage, self._given_up)
             return None
-        try:
-            return entry_of(name, os.stat(name, dir_fd=self._descriptor, follow_symlinks=False))
-        except FileNotFoundError:
+        found = self._mounts.get(name) or walk.status(self._descriptor, name)
+        if found is None:
             # Removed since its name was read.
             return None
+        if self._policy.rules:
+            text = name.decode("utf-8", "surrogateescape")
+            if not self._policy.shows(self._path, text):
+                return None
+            perm = self._policy.perm((*self._path, text), stat.S_ISDIR(found.st_mode))
+        else:
+            perm = self._folder_perm if stat.S_ISDIR(found.st_mode) else self._file_perm
+        created = births.created(self._descriptor, name) if self._created else None
+        return entry_of(name, found, created=created, perm=perm)
 
     def close(self) -> None:
         if not self._closed:

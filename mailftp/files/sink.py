@@ -135,6 +135,9 @@ class FileSink:
             await self._settle()
             if self._fault is not None:
                 raise self._fault
+            if self._arrival.tail is not None:
+                chunks = self._take()
+                await self._threads.run(lambda: self._write_tail(chunks))
             if self._durable and self._arrival.size + self._waiting > ALONE:
                 chunks = self._take()
                 await self._threads.run(lambda: self._write_through(chunks))
@@ -149,6 +152,11 @@ class FileSink:
         with translated():
             self._arrival.write(chunks)
             os.fdatasync(self._arrival.descriptor)
+
+    def _write_tail(self, chunks: list[bytes]) -> None:
+        with translated():
+            self._arrival.write(chunks)
+            self._arrival.take_tail()
 
     async def _settle(self) -> None:
         while self._writing or self._pushing:

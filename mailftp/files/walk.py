@@ -7,7 +7,9 @@ realpath first) leads anywhere. ".." is never opened: mailftp.files.policy has r
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +22,8 @@ CREATE = WRITE | os.O_CREAT | os.O_EXCL
 
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
+#: What `ftp.umask` takes bits from.
+WIDEST_FILE, WIDEST_FOLDER = 0o666, 0o777
 
 
 def open_folder(root: os.PathLike[str], names: tuple[bytes, ...]) -> int:
@@ -53,6 +57,25 @@ def status(at: int, name: bytes) -> os.stat_result | None:
         return os.stat(name, dir_fd=at, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def make_folder(at: int, name: bytes, mode: int) -> None:
+    """Make a folder with just these permission bits, whatever the process's umask is. Raises OSError."""
+    os.mkdir(name, FOLDER_MODE, dir_fd=at)
+    if mode != FOLDER_MODE:
+        change_mode(at, name, mode)
+
+
+def change_mode(at: int, name: bytes, mode: int) -> None:
+    """chmod that follows no link. Raises OSError (ELOOP at a link)."""
+    # O_PATH opens what nobody may read, and names it for good.
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+    try:
+        if stat.S_ISLNK(os.fstat(found).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        os.chmod(f"/proc/self/fd/{found}", mode)
+    finally:
+        os.close(found)
 
 
 def make_root(root: os.PathLike[str]) -> None:

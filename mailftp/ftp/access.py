@@ -32,7 +32,7 @@ async def password(session: Session, argument: str) -> bytes:
         return reply(503, "Say USER first")
     session.phase = Phase.GREETED
     try:
-        home = await session.outside.log_in(session.user, octets(argument), session.anonymous)
+        home = await session.outside.log_in(_full(session), octets(argument), session.anonymous)
     except LoginRefused:
         session.failures += 1
         if session.failures >= session.terms.failures_closed:
@@ -46,6 +46,30 @@ async def password(session: Session, argument: str) -> bytes:
         return b""
     session.enter(home)
     return reply(230, "Logged in")
+
+
+def _full(session: Session) -> bytes:
+    """The name, with the domain that HOST chose where it has none itself."""
+    if session.domain and not session.anonymous and b"@" not in session.user:
+        return session.user + b"@" + octets(session.domain)
+    return session.user
+
+
+def host(session: Session, argument: str) -> bytes:
+    """HOST: RFC 7151 section 3: whose accounts log in, and whose certificate AUTH shows. Before USER only."""
+    if session.phase is not Phase.GREETED:
+        return reply(503, "Say HOST before USER")
+    name = argument.strip().lower().removesuffix(".")
+    domain = session.terms.domain_of(name)
+    if domain is None:
+        return reply(504, "No such host here")
+    session.host, session.domain = name, domain
+    return reply(220, "Host accepted")
+
+
+def mount(session: Session, argument: str) -> bytes:
+    """SMNT: RFC 959 section 4.1.1. All that there is to mount is mounted."""
+    return reply(202, "Nothing to mount")
 
 
 def account(session: Session, argument: str) -> bytes:
@@ -67,6 +91,8 @@ def reinitialize(session: Session, argument: str) -> bytes:
     session.outside.log_out()
     session.outside.data.abandon()
     session.forget()
+    # RFC 7151 section 3.2.
+    session.host = session.domain = ""
     return reply(220, "Ready for a new user")
 
 
@@ -87,7 +113,7 @@ def auth(session: Session, argument: str) -> bytes:
     session.protect_data = session.buffer_size_said = mechanism in ("SSL", "TLS-P")
     session.outside.send(reply(234, "Begin TLS"))
     session.wait()
-    session.outside.start_tls()
+    session.outside.start_tls(session.host)
     return b""
 
 
@@ -118,6 +144,8 @@ COMMANDS = (
     Command("USER", user, Argument.MUST, Phase.GREETED, usage="USER name"),
     Command("PASS", password, Argument.MAY, Phase.GREETED, usage="PASS password"),
     Command("ACCT", account, Argument.MUST, usage="ACCT account"),
+    Command("SMNT", mount, Argument.MUST, usage="SMNT path"),
+    Command("HOST", host, Argument.MUST, Phase.GREETED, usage="HOST name"),
     Command("QUIT", quit_, phase=Phase.GREETED, meanwhile=True, usage="QUIT"),
     Command("REIN", reinitialize, phase=Phase.GREETED, usage="REIN"),
     Command("AUTH", auth, Argument.MUST, Phase.GREETED, usage="AUTH TLS"),

@@ -99,6 +99,7 @@ class DataChannel:
         control: Connection,
         ends: tuple[str | None, str | None],
         is_private: Callable[[], bool],
+        server_name: Callable[[], str] = lambda: "",
     ) -> None:
         """`ends` are the addresses of the control connection's own socket, ours and the other one: behind a
         proxy they are not what it told of the client. None where there are none."""
@@ -106,6 +107,8 @@ class DataChannel:
         self._clear = clear
         self._private = private
         self._is_private = is_private
+        #: What HOST said: the certificate is that of the control connection.
+        self._server_name = server_name
         self._control = control
         here, there = ends
         self._local = Peer.of(here).address
@@ -139,6 +142,10 @@ class DataChannel:
             or self._connection is not None
             or self._accepted is not None
         )
+
+    @property
+    def calling(self) -> bool:
+        return self._target is not None
 
     def connected(self) -> bool:
         if self._connection is None and self._accepted is None and isinstance(self._port, QuietPort):
@@ -323,7 +330,8 @@ class DataChannel:
         if private is None:
             return connection
         assert private.wiring.tls is not None
-        made: IProtocol = private.wiring.tls.wrap_data(_Made(connection)).buildProtocol(None)
+        factory = private.wiring.tls.wrap_data(_Made(connection), self._server_name())
+        made: IProtocol = factory.buildProtocol(None)
         return made
 
     def refused(self) -> None:

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from mailftp.ftp import access, features, listing, navigation, parameters, transfer
-
-COMMANDS = MappingProxyType(
-    {
-        command.name: command
-        for room in (access, navigation, parameters, transfer, listing, features)
-        for command in room.COMMANDS
-    }
+from mailftp.ftp import (
+    access,
+    checksums,
+    facts,
+    features,
+    listing,
+    navigation,
+    parameters,
+    site,
+    transfer,
+    trees,
 )
+
+_ROOMS = (
+    access,
+    navigation,
+    parameters,
+    transfer,
+    listing,
+    facts,
+    trees,
+    checksums,
+    site,
+    features,
+)
+
+COMMANDS = MappingProxyType({command.name: command for room in _ROOMS for command in room.COMMANDS})

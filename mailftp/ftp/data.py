@@ -45,6 +45,10 @@ class DataLost(Exception):
 class IDataConnection(Protocol):
     """What a transfer asks of its data connection."""
 
+    @property
+    def peer(self) -> Peer:
+        """The other end."""
+
     def send(self, data: bytes) -> None: ...
 
     def stream_file(self, descriptor: int, offset: int, length: int) -> Deferred[int]: ...
@@ -67,6 +71,10 @@ class IDataChannel(Protocol):
     @property
     def aimed(self) -> bool:
         """PASV, PORT or their kind was said for the next transfer."""
+
+    @property
+    def calling(self) -> bool:
+        """It was PORT or its kind: we connect."""
 
     def connected(self) -> bool:
         """Whether the client is connected already."""

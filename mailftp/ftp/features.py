@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
-from mailftp.ftp.listing import FACTS, choose_facts, status_of
+from mailftp.ftp.checksums import choose_hash, hash_feature
+from mailftp.ftp.facts import MODIFIABLE
+from mailftp.ftp.listing import DEFAULT_FACTS, FACTS, choose_facts, status_of
 from mailftp.ftp.session import Answer, Argument, Command, Phase, Session
 from mailftp.ftp.syntax import printable, replies, reply, shown
+
+#: What FEAT lists whatever the session is. LIST, SITE UMASK and the like have no name there.
+_ALWAYS = (
+    "AVBL",
+    "CLNT",
+    "COMB whole;parts",
+    "CSID Name; Version;",
+    "DSIZ",
+    "EPRT",
+    "EPSV",
+    "ESTA",
+    "ESTP",
+    "HOST",
+    "LANG EN*",
+    "MD5",
+    "MDTM",
+    "MFCT",
+    "MFF " + "".join(f"{fact};" for fact in MODIFIABLE),
+    "MFMT",
+    "PRET",
+    "RANG STREAM",
+    "REST STREAM",
+    "RMDA path",
+    "SITE COPY",
+    "SITE MKDIR",
+    "SITE RMDIR",
+    "SITE SYMLINK",
+    "SITE UTIME",
+    "SIZE",
+    "TVFS",
+    "UTF8",
+    "XCRC",
+    "XMD5",
+    "XSHA",
+    "XSHA1",
+    "XSHA256",
+    "XSHA512",
+)
 
 
 def features(session: Session, argument: str) -> bytes:
     """FEAT: RFC 2389 section 3. MLST stands for MLSD too (RFC 3659 section 7.8)."""
-    facts = FACTS if session.facts is None else session.facts
+    facts = DEFAULT_FACTS if session.facts is None else session.facts
     mlst = "".join(f"{name}{'*' if name in facts else ''};" for name in FACTS)
-    lines = [
-        "AVBL",
-        "CLNT",
-        "EPRT",
-        "EPSV",
-        "MDTM",
-        "MFMT",
-        f"MLST {mlst}",
-        "REST STREAM",
-        "SIZE",
-        "TVFS",
-        "UTF8",
-    ]
+    lines = [*_ALWAYS, hash_feature(session), f"MLST {mlst}"]
     if session.terms.tls_offered:
         lines += ["AUTH TLS", "PBSZ", "PROT"]
     return replies(211, "Extensions supported:", sorted(lines), "End")
@@ -35,6 +63,8 @@ def options(session: Session, argument: str) -> bytes:
     if name.upper() == "UTF8" and value.strip().upper() in ("ON", ""):
         # The Windows Explorer says it before it logs in and gives up on any other answer.
         return reply(200, "UTF-8 is always on")
+    if name.upper() == "HASH":
+        return choose_hash(session, value)
     if name.upper() == "MLST":
         session.facts = choose_facts(value)
         return reply(200, "MLST OPTS " + "".join(f"{fact};" for fact in session.facts))
@@ -69,8 +99,8 @@ def help_(session: Session, argument: str) -> bytes:
     if asked:
         command = session.commands.get(asked)
         return reply(214, command.usage) if command else reply(504, "No such command")
-    names = sorted(name for name in session.commands if name.isalpha())
-    rows = [" ".join(f"{name:<4}" for name in names[at : at + 10]) for at in range(0, len(names), 10)]
+    names = sorted(name for name in session.commands if "@" not in name)
+    rows = [" ".join(f"{name:<7}" for name in names[at : at + 10]) for at in range(0, len(names), 10)]
     return replies(214, "Commands:", rows, "End")
 
 
@@ -84,9 +114,18 @@ def client_name(session: Session, argument: str) -> bytes:
     return reply(200, "Noted")
 
 
-def no_site(session: Session, argument: str) -> bytes:
-    """SITE: RFC 959 section 4.1.3. Mainframe clients say it before each transfer and go on."""
-    return reply(504, "No such SITE command")
+def identify(session: Session, argument: str) -> bytes:
+    """CSID: in no RFC; draft-peterson-streamlined-ftp-command-extensions speaks of its kin. As Serv-U has it,
+    which made it: who the client is, and what it has to know of us."""
+    return reply(200, "Name=mailftp; CaseSensitive=1; DirSep=/;")
+
+
+def language(session: Session, argument: str) -> bytes:
+    """LANG: RFC 2640 section 4.1: English is all that there is, and the default."""
+    asked = argument.strip().lower()
+    if asked in ("", "i-default") or asked.partition("-")[0] == "en":
+        return reply(200, "English it is")
+    return reply(504, "Only English")
 
 
 COMMANDS = (
@@ -97,5 +136,6 @@ COMMANDS = (
     Command("HELP", help_, Argument.MAY, Phase.GREETED, usage="HELP [command]"),
     Command("NOOP", nothing, Argument.MAY, Phase.GREETED, meanwhile=True, usage="NOOP"),
     Command("CLNT", client_name, Argument.MAY, Phase.GREETED, usage="CLNT name"),
-    Command("SITE", no_site, Argument.MUST, usage="SITE command"),
+    Command("CSID", identify, Argument.MAY, Phase.GREETED, usage="CSID Name=name; Version=version;"),
+    Command("LANG", language, Argument.MAY, Phase.GREETED, usage="LANG [language]"),
 )

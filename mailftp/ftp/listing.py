@@ -7,6 +7,7 @@ else is sent as it is on disk.
 from __future__ import annotations
 
 import fnmatch
+import mimetypes
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -33,7 +34,20 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _RIGHTS = ("---", "--x", "-w-", "-wx", "r--", "r-x", "rw-", "rwx")
 
 #: MLSx facts, RFC 3659 section 7.5, in the order in which they are shown.
-FACTS = ("type", "size", "modify", "perm", "unique", "UNIX.mode", "UNIX.owner", "UNIX.group")
+FACTS = (
+    "type",
+    "size",
+    "modify",
+    "create",
+    "perm",
+    "unique",
+    "media-type",
+    "UNIX.mode",
+    "UNIX.owner",
+    "UNIX.group",
+)
+#: Those that nobody has to ask for; the others cost more than they are worth to most clients.
+DEFAULT_FACTS = tuple(fact for fact in FACTS if fact not in ("create", "media-type"))
 _FACT_NAMES = {name.lower(): name for name in FACTS}
 
 
@@ -66,7 +80,7 @@ def _rights(mode: int) -> str:
 
 def facts_line(entry: Entry, wanted: Iterable[str], name: str, read_only: bool) -> str:
     """An entry of MLSD or MLST: RFC 3659 section 7.2. One space before the name, whatever the name is."""
-    return "".join([f"{fact}={_FACTS[fact](entry, read_only)};" for fact in wanted]) + f" {name}"
+    return "".join([_FACTS[fact](entry, read_only) for fact in wanted]) + f" {name}"
 
 
 # Section 7.5.1: types of the system's own are written so.
@@ -85,15 +99,36 @@ _PERMITTED = {
 }
 _shown_time = lru_cache(4096)(format_time)
 
-_FACTS: dict[str, Callable[[Entry, bool], object]] = {
-    "type": lambda entry, _: _TYPES[entry.kind],
-    "size": lambda entry, _: entry.size,
-    "modify": lambda entry, _: _shown_time(entry.modified // 1),
-    "perm": lambda entry, read_only: _PERMITTED[entry.kind is Kind.FOLDER, read_only],
-    "unique": lambda entry, _: entry.unique,
-    "UNIX.mode": lambda entry, _: f"{entry.mode:04o}",
-    "UNIX.owner": lambda entry, _: entry.owner,
-    "UNIX.group": lambda entry, _: entry.group,
+#: Names of Python's own table, whatever this machine's says.
+_media_types = mimetypes.MimeTypes()
+
+
+def _created(entry: Entry, read_only: bool) -> str:
+    return "" if entry.created is None else f"create={_shown_time(entry.created // 1)};"
+
+
+def _media_type(entry: Entry, read_only: bool) -> str:
+    """By the name: RFC 3659 section 7.5.8."""
+    if entry.kind is not Kind.FILE:
+        return ""
+    found = _media_types.guess_type(f"/{entry.name.rpartition('/')[2]}", strict=True)[0]
+    return f"media-type={found or 'application/octet-stream'};"
+
+
+#: Each with its name and its semicolon; "" where it is not known of an entry.
+_FACTS: dict[str, Callable[[Entry, bool], str]] = {
+    "type": lambda entry, _: f"type={_TYPES[entry.kind]};",
+    "size": lambda entry, _: f"size={entry.size};",
+    "modify": lambda entry, _: f"modify={_shown_time(entry.modified // 1)};",
+    "create": _created,
+    "perm": lambda entry, read_only: (
+        f"perm={entry.perm or _PERMITTED[entry.kind is Kind.FOLDER, read_only]};"
+    ),
+    "unique": lambda entry, _: f"unique={entry.unique};",
+    "media-type": _media_type,
+    "UNIX.mode": lambda entry, _: f"UNIX.mode={entry.mode:04o};",
+    "UNIX.owner": lambda entry, _: f"UNIX.owner={entry.owner};",
+    "UNIX.group": lambda entry, _: f"UNIX.group={entry.group};",
 }
 
 
@@ -139,7 +174,7 @@ class Selection:
         return [entry for entry in batch if _sendable(entry.name) and matches(entry.name)]
 
 
-async def select(home: IHome, path: Path, *, patterns: bool = True) -> Selection:
+async def select(home: IHome, path: Path, *, patterns: bool = True, created: bool = False) -> Selection:
     """What `path` means to LIST and NLST. A name with wildcards that is there itself comes first."""
     try:
         entry = await home.entry(path)
@@ -150,7 +185,7 @@ async def select(home: IHome, path: Path, *, patterns: bool = True) -> Selection
     if not entry.whole:
         raise NoSuchFile("No such file or folder")
     if entry.kind is Kind.FOLDER:
-        return Selection(await home.entries(path), None)
+        return Selection(await home.entries(path, created), None)
     return Selection(_Single(entry), None)
 
 
@@ -201,21 +236,28 @@ async def machine_listing(session: Session, argument: str) -> bytes:
     if entry.kind is not Kind.FOLDER:
         return reply(501, "Not a folder")
     line = _facts_of(session)
-    return await _listing(session, argument, lambda entry: line(entry, entry.name), patterns=False)
+    created = "create" in _wanted(session)
+    return await _listing(session, argument, lambda entry: line(entry, entry.name), False, created)
+
+
+def _wanted(session: Session) -> tuple[str, ...]:
+    return DEFAULT_FACTS if session.facts is None else session.facts
 
 
 def _facts_of(session: Session) -> Callable[[Entry, str], str]:
-    wanted = FACTS if session.facts is None else session.facts
+    wanted = _wanted(session)
     read_only = session.anonymous
     return lambda entry, name: facts_line(entry, wanted, name, read_only)
 
 
-async def _listing(session: Session, argument: str, line: Line, patterns: bool = True) -> bytes:
+async def _listing(
+    session: Session, argument: str, line: Line, patterns: bool = True, created: bool = False
+) -> bytes:
     path = session.path(argument)
     session.take_restart()
 
     async def send(running: Running) -> int:
-        chosen = await select(session.home, path, patterns=patterns)
+        chosen = await select(session.home, path, patterns=patterns, created=created)
         try:
             connection = await running.open("the listing")
             sent = await connection.stream(lambda: Deferred.fromCoroutine(_piece(chosen, line)))
@@ -238,7 +280,7 @@ async def _piece(chosen: Selection, line: Line) -> bytes:
 async def machine_entry(session: Session, argument: str) -> bytes:
     """MLST: RFC 3659 section 7.2; over the control connection."""
     path = session.path(argument)
-    entry = await session.home.entry(path)
+    entry = await session.home.entry(path, "create" in _wanted(session))
     if not entry.whole:
         raise NoSuchFile("No such file or folder")
     return replies(250, "Here it is", [_facts_of(session)(entry, printable(shown(path)))], "End")

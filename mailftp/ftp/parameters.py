@@ -6,7 +6,16 @@ from ipaddress import IPv4Address
 
 from mailftp.ftp.data import Address, DataFault
 from mailftp.ftp.session import Argument, Command, Session
-from mailftp.ftp.syntax import SyntaxFault, parse_eprt, parse_number, parse_port, parse_type, reply
+from mailftp.ftp.syntax import (
+    OFFSET_LIMIT,
+    SyntaxFault,
+    parse_eprt,
+    parse_long_port,
+    parse_number,
+    parse_port,
+    parse_type,
+    reply,
+)
 
 
 def passive(session: Session, argument: str) -> bytes:
@@ -61,6 +70,47 @@ def _not_after_extended(session: Session) -> None:
         raise SyntaxFault(503, "You said EPSV ALL")
 
 
+def long_passive(session: Session, argument: str) -> bytes:
+    """LPSV: RFC 1639 section 3: what PASV is, for addresses of any length."""
+    _not_after_extended(session)
+    address, port = session.outside.data.listen()
+    numbers = (address.version, len(address.packed), *address.packed, 2, port >> 8, port & 255)
+    return reply(228, f"Entering Long Passive Mode ({','.join(map(str, numbers))})")
+
+
+def long_active(session: Session, argument: str) -> bytes:
+    """LPRT: RFC 1639 section 2: old clients say it when EPRT is refused."""
+    _not_after_extended(session)
+    return _aim(session, *parse_long_port(argument.strip()))
+
+
+def announce_transfer(session: Session, argument: str) -> bytes:
+    """PRET: in no RFC and in no draft-; clients of servers with several machines say before PASV what for."""
+    verb = argument.split(" ", 1)[0].upper()
+    if verb not in ("RETR", "STOR", "APPE", "STOU", "LIST", "NLST", "MLSD"):
+        return reply(501, "Syntax: PRET transfer [path]")
+    return reply(200, "Noted")
+
+
+async def establish_active(session: Session, argument: str) -> bytes:
+    """ESTA: in no RFC and in no draft-, as Pure-FTPd has it: make the connection that PORT spoke of now."""
+    return await _establish(session, True, "Connected to")
+
+
+async def establish_passive(session: Session, argument: str) -> bytes:
+    """ESTP: in no RFC and in no draft-, as Pure-FTPd has it: wait for the connection that PASV spoke of."""
+    return await _establish(session, False, "Connected from")
+
+
+async def _establish(session: Session, calling: bool, words: str) -> bytes:
+    data = session.outside.data
+    if not data.aimed or data.calling is not calling:
+        return reply(503, "Say PORT first" if calling else "Say PASV first")
+    peer = (await data.open()).peer
+    family = 2 if peer.address is not None and peer.address.version == 6 else 1
+    return reply(225, f"{words} (|{family}|{peer.address}|{peer.port}|)")
+
+
 def set_type(session: Session, argument: str) -> bytes:
     """TYPE: RFC 959 section 4.1.2."""
     session.representation = parse_type(argument)
@@ -90,8 +140,26 @@ def restart(session: Session, argument: str) -> bytes:
     offset = parse_number(argument.strip())
     if offset and session.representation.ascii:
         raise SyntaxFault(504, "REST only in TYPE I")
-    session.restart = offset
+    session.restart, session.until = offset, None
     return reply(350, f"Restarting at {offset}")
+
+
+def octet_range(session: Session, argument: str) -> bytes:
+    """RANG: draft-bryan-ftp-range-08 section 3: the first octet and the last of the next transfer or HASH;
+    1 0 is all of them again."""
+    session.restart, session.until = 0, None
+    words = argument.split(" ")
+    if len(words) != 2:
+        raise SyntaxFault(501, "Syntax: RANG first last")
+    first, last = (parse_number(word, OFFSET_LIMIT - 1) for word in words)
+    if (first, last) == (1, 0):
+        return reply(350, "The whole file")
+    if first > last:
+        raise SyntaxFault(501, "The last octet is before the first")
+    if session.representation.ascii:
+        raise SyntaxFault(551, "RANG only in TYPE I")
+    session.restart, session.until = first, last + 1
+    return reply(350, f"From {first} to {last}")
 
 
 def allocate(session: Session, argument: str) -> bytes:
@@ -111,9 +179,15 @@ COMMANDS = (
     Command("EPSV", extended_passive, Argument.MAY, usage="EPSV [1|2|ALL]"),
     Command("PORT", active, Argument.MUST, usage="PORT h1,h2,h3,h4,p1,p2"),
     Command("EPRT", extended_active, Argument.MUST, usage="EPRT |protocol|address|port|"),
+    Command("LPSV", long_passive, usage="LPSV"),
+    Command("LPRT", long_active, Argument.MUST, usage="LPRT family,length,address...,length,port..."),
+    Command("PRET", announce_transfer, Argument.MUST, usage="PRET transfer [path]"),
+    Command("ESTA", establish_active, usage="ESTA"),
+    Command("ESTP", establish_passive, usage="ESTP"),
     Command("TYPE", set_type, Argument.MUST, usage="TYPE (A|I|L 8)"),
     Command("STRU", structure, Argument.MUST, usage="STRU F"),
     Command("MODE", mode, Argument.MUST, usage="MODE S"),
     Command("REST", restart, Argument.MUST, usage="REST offset"),
+    Command("RANG", octet_range, Argument.MUST, usage="RANG first last"),
     Command("ALLO", allocate, Argument.MUST, usage="ALLO octets [R record]"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 
 from twisted.internet.defer import Deferred
@@ -67,6 +68,8 @@ class FTPConnection(Connection):
     #: Octets of answers in this turn; whether the rest waits for the next one, or for the client to read.
     _said = 0
     _resting = _clogged = False
+    #: What SITE IDLE said.
+    _idle_time: float | None = None
     _login: Deferred[LoggedIn] | None = None
     _logged_in: LoggedIn | None = None
 
@@ -84,6 +87,7 @@ class FTPConnection(Connection):
             control=self,
             ends=self._ends(),
             is_private=lambda: self.session.protect_data,
+            server_name=lambda: self.session.host,
         )
         self.session.greet()
 
@@ -103,7 +107,7 @@ class FTPConnection(Connection):
 
     def expired(self, clock: Expiry) -> None:
         now = self.factory.wiring.clock.seconds()
-        if clock is Expiry.IDLE and now - self._moved_data < self.factory.idle_limit:
+        if clock is Expiry.IDLE and now - self._moved_data < self.idle_time:
             # The client was busy with a transfer that it has said nothing after yet.
             return
         self.session.close(reply(421, "Too long without a word" if clock is Expiry.IDLE else "No login"))
@@ -191,11 +195,18 @@ class FTPConnection(Connection):
             found.logout()
 
     def transferring(self, under_way: bool) -> None:
-        self.idle_limit = None if under_way else self.factory.idle_limit
+        self.idle_limit = None if under_way else self.idle_time
         self._moved_data = self.factory.wiring.clock.seconds()
 
     def now(self) -> float:
         return self.factory.wiring.clock.seconds()
+
+    @property
+    def idle_time(self) -> float:
+        return self.factory.idle_limit if self._idle_time is None else self._idle_time
+
+    def set_idle_time(self, seconds: float) -> None:
+        self._idle_time = self.idle_limit = seconds
 
     def moment(self) -> Deferred[None]:
         passed: Deferred[None] = Deferred()
@@ -255,4 +266,13 @@ class FTPFactory(ConnectionFactory):
             implicit_tls=wiring.implicit_tls,
             anonymous=settings.ftp.anonymous is not None,
             failures_closed=settings.auth.failures_closed,
+            domain_of=self._domain_of,
         )
+
+    def _domain_of(self, name: str) -> str | None:
+        """HOST: a domain itself, a host in it, our own name, or an address of ours in brackets."""
+        settings = self.wiring.settings
+        for domain in settings.domains:
+            if name == domain or name.endswith(f".{domain}"):
+                return domain
+        return "" if name == settings.hostname or re.fullmatch(r"\[[0-9a-f.:]+\]", name) else None

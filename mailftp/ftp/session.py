@@ -61,7 +61,8 @@ class Outside(Protocol):
     def close(self) -> None:
         """When everything that was sent has left."""
 
-    def start_tls(self) -> None: ...
+    def start_tls(self, server_name: str) -> None:
+        """With the certificate for a name, where there is one; "" for the default."""
 
     def pause(self) -> None: ...
 
@@ -84,6 +85,12 @@ class Outside(Protocol):
 
     def transferring(self, under_way: bool) -> None:
         """The control connection is not idle while data moves."""
+
+    @property
+    def idle_time(self) -> float:
+        """Seconds that the client may be silent."""
+
+    def set_idle_time(self, seconds: float) -> None: ...
 
     def now(self) -> float:
         """The time of day, in seconds since the epoch."""
@@ -117,6 +124,8 @@ class Terms:
     implicit_tls: bool
     anonymous: bool
     failures_closed: int
+    #: The domain of a name that HOST may say, "" where it has none of its own; None: no such host.
+    domain_of: Callable[[str], str | None] = lambda name: None
 
 
 class Phase(enum.IntEnum):
@@ -151,6 +160,8 @@ class Command:
     usage: str = ""
     #: Keeps what RNFR said; every other command forgets it (RFC 959 section 4.1.3).
     keeps_rename: bool = False
+    #: The same for what SITE CPFR said.
+    keeps_copy: bool = False
 
 
 @dataclass(slots=True)
@@ -172,6 +183,8 @@ class Session:
         self.transfer: Transfer | None = None
         #: QUIT was said during a transfer.
         self.quitting = False
+        #: What HOST said, and the domain whose accounts log in by their local part.
+        self.host = self.domain = ""
         self.protect_data = terms.implicit_tls
         self.buffer_size_said = terms.implicit_tls
         #: What came and is no lines yet, and how much of it is.
@@ -191,8 +204,15 @@ class Session:
         self.here: Path = ()
         self.representation: Representation = parse_type("A")
         self.restart = 0
+        #: Where RANG said that the next transfer ends: the octet behind its last.
+        self.until: int | None = None
         self.announced: int | None = None
         self.rename_from: Path | None = None
+        self.copy_from: Path | None = None
+        self.umask: int | None = None
+        #: What HASH computes, and what was asked for last: uploads have it computed while they arrive.
+        self.hash_algorithm = "SHA-256"
+        self.digest: str | None = None
         self.extended_only = False
         self.facts: tuple[str, ...] | None = None
 
@@ -329,6 +349,8 @@ class Session:
     def _do(self, command: Command, argument: str) -> None:
         if not command.keeps_rename:
             self.rename_from = None
+        if not command.keeps_copy:
+            self.copy_from = None
         try:
             answer = self._answer(command, argument)
         except Exception as error:
@@ -406,8 +428,16 @@ class Session:
 
     def take_restart(self) -> int:
         """What REST said, for one transfer."""
-        offset, self.restart = self.restart, 0
-        return offset
+        return self.take_span()[0]
+
+    def take_span(self) -> tuple[int, int | None]:
+        """What REST or RANG said, for one transfer: the first octet, and the one behind the last."""
+        span, self.restart, self.until = (self.restart, self.until), 0, None
+        return span
+
+    def take_range(self) -> tuple[int, int | None]:
+        """What RANG said, for one HASH; REST is not about that."""
+        return self.take_span() if self.until is not None else (0, None)
 
 
 def fault_code(fault: FileFault) -> int:

@@ -125,7 +125,7 @@ class Lines:
         self._buffer, self._skipping, self._telnet = b"", False, Telnet()
 
 
-_VERB = re.compile(rb"[A-Za-z@]{3,8}")
+_VERB = re.compile(rb"[A-Za-z][A-Za-z0-9@]{2,7}")
 
 
 def parse_command(line: bytes) -> tuple[str, str]:
@@ -198,6 +198,42 @@ def parse_number(text: str, limit: int = OFFSET_LIMIT) -> int:
     return int(text)
 
 
+_MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
+
+
+def parse_mode(text: str) -> int:
+    """Permission bits in octal, "644" or "0644". Raises SyntaxFault."""
+    if not _MODE.fullmatch(text):
+        raise SyntaxFault(501, "Not a mode: three octal digits, such as 644")
+    return int(text, 8)
+
+
+def unquoted(text: str) -> tuple[str | None, str]:
+    """A name in quotes at the start, a quote in it doubled, and what is behind it; None where there is none.
+    Raises SyntaxFault."""
+    if not text.startswith('"'):
+        return None, text
+    found = re.match(r'"((?:[^"]|"")+)"', text)
+    if found is None:
+        raise SyntaxFault(501, "A quote is missing")
+    return found[1].replace('""', '"'), text[found.end() :]
+
+
+def words(text: str) -> list[str]:
+    """Names with spaces between them; one that has spaces itself stands in quotes. Raises SyntaxFault."""
+    found: list[str] = []
+    rest = text.strip(" ")
+    while rest:
+        name, behind = unquoted(rest)
+        if name is None:
+            name, _, behind = rest.partition(" ")
+        elif behind and not behind.startswith(" "):
+            raise SyntaxFault(501, "A space is missing")
+        found.append(name)
+        rest = behind.lstrip(" ")
+    return found
+
+
 _PORT = re.compile(r"([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3}),([0-9]{1,3})", re.ASCII)
 
 
@@ -208,6 +244,24 @@ def parse_port(text: str) -> tuple[IPv4Address, int]:
     if max(numbers) > 255:
         raise SyntaxFault(501, "Six numbers from 0 to 255, please")
     return IPv4Address(bytes(numbers[:4])), numbers[4] << 8 | numbers[5]
+
+
+_NUMBERS = re.compile(r"[0-9]{1,3}(,[0-9]{1,3}){5,30}", re.ASCII)
+
+
+def parse_long_port(text: str) -> tuple[IPv4Address | IPv6Address, int]:
+    """LPRT, RFC 1639 section 2: family, the address's length and octets, the port's. Raises SyntaxFault; 521
+    for a family other than 4 and 6, with those that there are, as section 2 has it."""
+    numbers = [int(number) for number in text.split(",")] if _NUMBERS.fullmatch(text) else [256]
+    if max(numbers) > 255:
+        raise SyntaxFault(501, "Not a valid LPRT argument")
+    family, length, *rest = numbers
+    if family not in (4, 6):
+        raise SyntaxFault(521, "Supported address families are (4, 6)")
+    address, port = bytes(rest[:length]), rest[length:]
+    if length != (4 if family == 4 else 16) or len(port) != 3 or port[0] != 2:
+        raise SyntaxFault(501, "Not a valid LPRT argument")
+    return ip_address(address), port[1] << 8 | port[2]
 
 
 _EPRT = re.compile(r"([\x21-\x7e])([0-9]{1,2})\1([0-9A-Fa-f:.]{2,45})\1([0-9]{1,5})\1", re.ASCII)

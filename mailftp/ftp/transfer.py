@@ -10,9 +10,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
-from mailftp.files.home import Cut, FileFault, Intent, ISink, Path
+from mailftp.files.home import Cut, Denied, FileFault, Intent, ISink, Path
 from mailftp.ftp.data import DataFault, DataLost, IDataConnection
 from mailftp.ftp.newlines import FromNetwork
 from mailftp.ftp.session import Argument, Command, Session, Transfer, fault_code
@@ -86,30 +86,31 @@ async def run(
 async def retrieve(session: Session, argument: str) -> bytes:
     """RETR: RFC 959 section 4.1.3."""
     path = session.path(argument)
-    offset = session.take_restart()
+    offset, until = session.take_span()
     session.announced = None
-    return await run(session, "down", path, lambda running: _retrieve(session, running, path, offset))
+    return await run(session, "down", path, lambda running: _retrieve(session, running, path, offset, until))
 
 
-async def _retrieve(session: Session, running: Running, path: Path, offset: int) -> int:
+async def _retrieve(session: Session, running: Running, path: Path, offset: int, until: int | None) -> int:
     data = session.outside.data
     source = await session.home.read(path)
     try:
-        if offset > source.size:
+        if offset > source.size and until is None:
             raise SyntaxFault(554, "The file is not that long")
-        if session.representation.ascii and offset:
-            raise SyntaxFault(504, "REST only in TYPE I")
-        length = source.size - offset
+        if session.representation.ascii and (offset or until is not None):
+            raise SyntaxFault(504, "REST and RANG only in TYPE I")
+        # What RANG asks for beyond the end is not there: draft-bryan-ftp-range-08 section 4.3.
+        length = max(0, min(source.size, source.size if until is None else until) - offset)
         running.announce(f"{printable(path[-1])} ({length} octets)")
         whole = not session.representation.ascii and offset + length <= len(source.head)
-        sent = data.send_whole(source.head[offset:]) if whole else 0
+        sent = data.send_whole(source.head[offset : offset + length]) if whole else 0
         if whole and sent == length and not data.aimed:
             return length
         connection = await data.open()
         if session.representation.ascii:
             sent = await connection.stream_text(source.descriptor)
         elif whole:
-            connection.send(source.head[offset + sent :])
+            connection.send(source.head[offset + sent : offset + length])
             sent = length
         else:
             sent = await connection.stream_file(source.descriptor, offset, length)
@@ -123,7 +124,7 @@ async def _retrieve(session: Session, running: Running, path: Path, offset: int)
 
 async def store(session: Session, argument: str) -> bytes:
     """STOR: RFC 959 section 4.1.3; after REST, RFC 3659 section 5.4."""
-    return await _upload(session, session.path(argument), Intent.STORE, session.take_restart())
+    return await _upload(session, session.path(argument), Intent.STORE, *session.take_span())
 
 
 async def store_unique(session: Session, argument: str) -> bytes:
@@ -135,7 +136,7 @@ async def store_unique(session: Session, argument: str) -> bytes:
         raise SyntaxFault(553, "Not a name for a file")
     # 64 bits that nobody can guess: no look whether it is free, which would be stale when the upload ends.
     path = (*wanted[:-1], f"{wanted[-1]}.{secrets.token_hex(8)}")
-    return await _upload(session, path, Intent.STORE, 0, f"FILE: {printable(path[-1])}")
+    return await _upload(session, path, Intent.STORE, 0, told=f"FILE: {printable(path[-1])}")
 
 
 async def append(session: Session, argument: str) -> bytes:
@@ -145,15 +146,22 @@ async def append(session: Session, argument: str) -> bytes:
     return await _upload(session, session.path(argument), Intent.APPEND, 0)
 
 
-async def _upload(session: Session, path: Path, intent: Intent, offset: int, told: str = "") -> bytes:
+async def _upload(
+    session: Session, path: Path, intent: Intent, offset: int, until: int | None = None, told: str = ""
+) -> bytes:
     announced, session.announced = session.announced, None
+    if session.representation.ascii and until is not None:
+        return reply(504, "RANG only in TYPE I")
 
     async def receive(running: Running) -> int:
-        sink = await session.home.write(path, intent, offset, announced)
+        sink = await session.home.write(path, intent, offset, announced, until, session.digest)
         try:
-            came = await _receive(session, running, sink, path, told)
+            limit = None if until is None else until - offset
+            came = await _receive(session, running, sink, path, told, limit)
             if announced is not None and came < announced - offset:
                 raise DataLost("Less came than ALLO said")
+            if limit is not None and came < limit:
+                raise DataLost("Less came than RANG said")
         except BaseException:
             await sink.keep()
             raise
@@ -165,8 +173,10 @@ async def _upload(session: Session, path: Path, intent: Intent, offset: int, tol
     return await run(session, "up", path, receive)
 
 
-async def _receive(session: Session, running: Running, sink: ISink, path: Path, told: str) -> int:
-    """Octets of the wire that came."""
+async def _receive(
+    session: Session, running: Running, sink: ISink, path: Path, told: str, limit: int | None
+) -> int:
+    """Octets of the wire that came; more than `limit` is refused."""
     connection = await running.open(printable(path[-1]), told)
     came = 0
     lines = FromNetwork() if session.representation.ascii else None
@@ -174,6 +184,8 @@ async def _receive(session: Session, running: Running, sink: ISink, path: Path, 
     def write(data: bytes) -> Deferred[None] | None:
         nonlocal came
         came += len(data)
+        if limit is not None and came > limit:
+            return fail(Denied("More came than RANG said"))
         return sink.write(data if lines is None else lines.feed(data))
 
     await connection.receive(write)

@@ -143,9 +143,10 @@ class Connection(Protocol, Events):
         elif self._state is _State.HANDSHAKING:
             self._gathered.append(data)
 
-    def start_tls(self) -> None:
-        """Begin the handshake, after everything sent so far. Octets received before it are thrown away by
-        the caller (STARTTLS injection, CVE-2011-0411); `received` is not called again before `secured`.
+    def start_tls(self, server_name: str = "") -> None:
+        """Begin the handshake, after everything sent so far, with the certificate for `server_name` if there
+        is one. Octets received before it are thrown away by the caller (STARTTLS injection, CVE-2011-0411);
+        `received` is not called again before `secured`.
 
         Raises RuntimeError where there is no certificate or the connection is encrypted already.
         """
@@ -160,7 +161,9 @@ class Connection(Protocol, Events):
         self._state = _State.HANDSHAKING
         self.transport.unregisterProducer()
         self._read_or_not()
-        self._layer = layer(self.transport, _Decrypted(self), tls.connection_creator(), client=False)
+        self._layer = layer(
+            self.transport, _Decrypted(self), tls.connection_creator(server_name), client=False
+        )
         self.transport = self._layer
 
     def close(self) -> None:

@@ -80,14 +80,15 @@ class ServiceTLS:
         self.name = name
         self._contexts = contexts
 
-    def connection_creator(self) -> IOpenSSLServerConnectionCreator:
-        """What `TLSMemoryBIOFactory` and `transport.startTLS` take."""
-        return _ServerCreator(self._connection)
+    def connection_creator(self, server_name: str = "") -> IOpenSSLServerConnectionCreator:
+        """What `TLSMemoryBIOFactory` and `transport.startTLS` take. A name that was told before the handshake
+        (FTP's HOST) chooses the certificate as SNI does."""
+        return _ServerCreator(lambda: self._connection(server_name))
 
     def data_creator(self) -> IOpenSSLServerConnectionCreator:
         """The same for FTP data connections: with the certificate and the sessions of the control
         connection, so that a client which resumes the one on the other (as most do) can."""
-        return _ServerCreator(self._connection)
+        return _ServerCreator(lambda: self._connection(""))
 
     def wrap(self, factory: IProtocolFactory, clock: IReactorTime | None = None) -> TLSMemoryBIOFactory:
         """The factory for an implicit TLS port.
@@ -97,16 +98,16 @@ class ServiceTLS:
         """
         return _LayerFactory(self.connection_creator(), False, factory, clock)
 
-    def wrap_data(self, factory: IProtocolFactory) -> TLSMemoryBIOFactory:
+    def wrap_data(self, factory: IProtocolFactory, server_name: str = "") -> TLSMemoryBIOFactory:
         """The factory for FTP data connections: session tickets wait until there is something else to say."""
-        return _LayerFactory(self.connection_creator(), False, factory, None, _Reticent)
+        return _LayerFactory(self.connection_creator(server_name), False, factory, None, _Reticent)
 
     def swap(self, contexts: _Contexts) -> None:
         """New connections use these; live ones keep what they began with."""
         self._contexts = contexts
 
-    def _connection(self) -> SSL.Connection:
-        return SSL.Connection(self._contexts.default, None)
+    def _connection(self, server_name: str) -> SSL.Connection:
+        return SSL.Connection(self._contexts.named(server_name) or self._contexts.default, None)
 
 
 class Certificates:
@@ -184,10 +185,12 @@ class _Contexts:
         if asked is None:
             return
         # latin-1 takes every octet; a name that is not ASCII matches nothing.
-        name = asked.decode("latin-1").lower()
-        context = self._named.get(name) or self._named.get("*." + name.partition(".")[2])
+        context = self.named(asked.decode("latin-1").lower())
         if context is not None:
             connection.set_context(context)
+
+    def named(self, name: str) -> SSL.Context | None:
+        return self._named.get(name) or self._named.get("*." + name.partition(".")[2])
 
 
 def _context(service: str, ours: Certified, client_ca: list[x509.Certificate]) -> SSL.Context:

@@ -151,7 +151,7 @@ class ShellHomeTests(ShellTestCase):
             (avatar.write(("sub",), Intent.STORE, 0, None), home.IsAFolder),
             (avatar.write(("a.txt",), Intent.APPEND, 0, None), home.Denied),
             (avatar.write(("a.txt",), Intent.STORE, 5, None), home.Denied),
-            (avatar.set_modified(("a.txt",), 1.0), home.Denied),
+            (avatar.change(("a.txt",), home.Facts(modified=1.0)), home.Denied),
             (avatar.entry(("a.txt/../../x",)), home.Denied),
         ):
             self.assertNotIn(self.root, str(self.failureResultOf(attempt, fault).value))

@@ -14,6 +14,7 @@ from mailftp.files.home import (
     AlreadyThere,
     Denied,
     Entry,
+    Facts,
     FileFault,
     FolderNotEmpty,
     Intent,
@@ -150,7 +151,7 @@ class Operations(HomeCase):
     def test_set_modified(self) -> None:
         """MFMT's time is what the file has then."""
         self.store(("f",), b"")
-        self.successResultOf(self.home.set_modified(("f",), 1_234_567_890.0))
+        self.successResultOf(self.home.change(("f",), Facts(modified=1_234_567_890.0)))
         self.assertEqual((self.root / "f").stat().st_mtime, 1_234_567_890.0)
 
     def test_fifo_and_device_are_not_served(self) -> None:
@@ -234,7 +235,7 @@ class Walls(HomeCase):
             self.failureResultOf(self.home.remove(path), FileFault)
             self.failureResultOf(self.home.rename(path, ("x",)), FileFault)
             self.failureResultOf(self.home.rename(("f",), path), FileFault)
-            self.failureResultOf(self.home.set_modified(path, 0.0), FileFault)
+            self.failureResultOf(self.home.change(path, Facts(modified=0.0)), FileFault)
         self.assertEqual((self.root / "f").read_bytes(), b"mine")
 
     def test_names_that_only_look_dangerous(self) -> None:
@@ -257,7 +258,7 @@ class Walls(HomeCase):
     def test_time_of_a_link(self) -> None:
         """MFMT on a link does not change what it points to."""
         before = self.secret.stat().st_mtime
-        self.successResultOf(self.home.set_modified(("file-link",), 1.0))
+        self.successResultOf(self.home.change(("file-link",), Facts(modified=1.0)))
         self.assertEqual(self.secret.stat().st_mtime, before)
 
     def test_swap_race(self) -> None:
@@ -311,7 +312,7 @@ class ReadOnly(HomeCase):
             self.home.remove_folder(("d",)),
             self.home.remove(("f",)),
             self.home.rename(("f",), ("g",)),
-            self.home.set_modified(("f",), 0.0),
+            self.home.change(("f",), Facts(modified=0.0)),
         ):
             self.failureResultOf(refused, Denied)
         self.assertEqual((self.content("f"), self.names()), (b"free", ["d", "f"]))

@@ -42,8 +42,9 @@ class PolicyTests(SynchronousTestCase):
                 self.assertRaises(Denied, Policy().check, operation, ("a", name))
 
     def test_every_operation_of_a_home_asks(self) -> None:
-        """Each method of IHome names its Operation and goes through the one function that asks."""
-        for name in IHome.names():
+        """Each method of IHome names its Operation and goes through the one function that asks; set_umask
+        is about no path."""
+        for name in set(IHome.names()) - {"set_umask"}:
             source = inspect.getsource(getattr(folder.HomeFolder, name))
             self.assertIn("self._perform(", source, name)
             self.assertIn("Operation.", source, name)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, execute
 
 from mailftp.files import arrivals, commits
 from mailftp.files import sink as sinks
-from mailftp.files.home import Busy, Cut, FileFault, Intent, IsAFolder, ISink, NoRoom, NoSuchFile
+from mailftp.files.home import Busy, Cut, Facts, FileFault, Intent, IsAFolder, ISink, NoRoom, NoSuchFile
 from mailftp.files.sink import HIGH
 from tests.files.inline import Inline, home_in, partials
 from tests.files.test_folder import HomeCase
@@ -48,7 +48,7 @@ class Uploads(UploadCase):
             self.assertEqual(self.names(), [])
             self.failureResultOf(self.home.read(("f",)), NoSuchFile)
             self.failureResultOf(self.home.rename(("f",), ("g",)), NoSuchFile)
-            self.failureResultOf(self.home.set_modified(("f",), 0.0), NoSuchFile)
+            self.failureResultOf(self.home.change(("f",), Facts(modified=0.0)), NoSuchFile)
             (hidden,) = partials(self.root)
             for refused in (
                 self.home.read((hidden,)),

@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 from tests import dialogs
+from tests.ftp.conversations import Conversation, conversations
 from tests.ftp.memory import MemoryCase
 
 FOLDER = Path(__file__).parent / "dialogs"
+COMMANDS = Path(__file__).parent / "conversations_of_commands"
 ENCRYPTED = Path(__file__).parent / "dialogs_tls"
 
 
@@ -27,3 +29,17 @@ class Dialogs(MemoryCase):
         """Nothing depends on where the network cuts."""
         self.play(FOLDER, 1)
         self.play(FOLDER, 3)
+
+
+class Conversations(MemoryCase):
+    def play(self, folder: Path) -> None:
+        for file in conversations(folder):
+            shutil.rmtree(self.top / "files", ignore_errors=True)
+            self.home.mkdir(parents=True)
+            self.start()
+            self.answers()
+            Conversation(self, file).play()
+
+    def test_commands(self) -> None:
+        """Commands about files, with the data connections that they need."""
+        self.play(COMMANDS)

@@ -292,7 +292,7 @@ class Parsers(SynchronousTestCase):
             verb, argument = parse_command(line)
         except SyntaxFault:
             return
-        self.assertRegex(verb, r"\A[A-Z@]{3,8}\Z")
+        self.assertRegex(verb, r"\A[A-Z][A-Z0-9@]{2,7}\Z")
         self.assertTrue(line.endswith(argument.encode("utf-8", "surrogateescape")))
 
     @given(st.text(max_size=20))
