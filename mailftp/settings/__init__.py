@@ -142,6 +142,9 @@ class Delivery:
     give_up: float = _key(5 * 86400.0, "When a message that could not be delivered goes back to its sender.")
     delay_warning: float = _key(4 * 3600.0, "When its sender is told that a message is late.")
     concurrency: Concurrency = _key(Concurrency(), "How much is delivered at one time.")
+    history: float = _key(
+        7 * 86400.0, "How long a finished message, its attempts and what was said can still be looked at."
+    )
     capture: str | None = _key(
         None, "Nothing leaves: every outgoing message lands in this account's mailbox. For testing software."
     )

@@ -162,6 +162,7 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "give_up": seconds(0.1),
         "delay_warning": seconds(0.1),
         "concurrency": _table(shape.Concurrency),
+        "history": seconds(0.0),
         "capture": mail_address(),
         "routes": table_of(
             domain(),

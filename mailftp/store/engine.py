@@ -26,6 +26,8 @@ R = TypeVar("R")
 
 #: Bodies up to this many octets live in the database.
 SMALL_BODY = 64 * 1024
+#: Seconds that what has left the queue is kept for the operator to read, unless the settings say otherwise.
+HISTORY = 7 * 86400.0
 
 
 class StoreFault(Exception):

@@ -31,7 +31,7 @@ def open_store(settings: Settings, reactor: Reactor) -> Store:
     """
     scheme, _, rest = settings.store.url.partition(":")
     if scheme == "memory":
-        return MemoryStore(reactor.seconds, settings.quota.mail)
+        return MemoryStore(reactor.seconds, settings.quota.mail, history=settings.delivery.history)
     if scheme in ("postgres", "postgresql"):
         raise StoreFault("store.url: this release has only SQLite (sqlite:mail.sqlite) and memory:")
     if scheme != "sqlite" or not rest:
@@ -44,6 +44,7 @@ def open_store(settings: Settings, reactor: Reactor) -> Store:
         cast(IReactorFromThreads, reactor),
         cast(IReactorTime, reactor),
         settings.quota.mail,
+        history=settings.delivery.history,
     )
 
 

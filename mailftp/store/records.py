@@ -199,6 +199,10 @@ class QueueRecipient:
     #: Who works on it now, or "".
     lease_owner: str = ""
     lease_until: float = 0.0
+    #: "HOST:PORT" or "lmtp:HOST:PORT": where the operator sends it in place of where it would go; or "".
+    route: str = ""
+    #: The operator wants no further attempt: the next one gives up and tells the sender.
+    give_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,6 +416,10 @@ class QueueFilter:
     sender: str = ""
     recipient: str = ""
     domain: str = ""
+    #: Part of a recipient's last error, in any case of letters.
+    error: str = ""
+    #: Accepted at this time or before; None is any.
+    accepted_by: float | None = None
     states: frozenset[RecipientState] = field(
         default_factory=lambda: frozenset({RecipientState.WAITING, RecipientState.HELD})
     )

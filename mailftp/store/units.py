@@ -382,6 +382,7 @@ class QueueAction(enum.Enum):
     HOLD = "hold"
     RELEASE = "release"
     DROP = "drop"
+    BOUNCE = "bounce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,8 +392,18 @@ class ActOnQueue(Unit[int]):
 
     A recipient that is leased at the moment: HOLD and DROP take effect when the attempt ends, unless
     it ended for good. RETRY makes waiting recipients due now and leaves held ones; RELEASE makes held
-    ones due now. No ids: none.
+    ones due now. BOUNCE makes both due now with `give_up` set; one that is leased is due when an attempt
+    that does not end for good ends. No ids: none.
     """
 
     action: QueueAction
     message_ids: tuple[int, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class SetRoute(Unit[int]):
+    """Send the unfinished recipients of messages by a route of the operator's, from the next attempt on; ""
+    is the one that they would go anyway. Answers the number of recipients changed."""
+
+    route: str
+    message_ids: tuple[int, ...]

@@ -53,6 +53,7 @@ from mailftp.store.units import (
     RenewLeases,
     RevokeAddress,
     SetAccount,
+    SetRoute,
     SetSubscription,
     StoreFlags,
     VoidLeases,
@@ -144,6 +145,8 @@ class History:
         return RecordOutcomes(owner, outcomes, (Accept(body, now, self.filings()),))
 
     def act(self, body, now):
+        if self.chance.random() < 0.2:
+            return SetRoute(self.chance.choice(["", "lmtp:a.test:24"]), self.some(range(1, 30), 6))
         return ActOnQueue(self.chance.choice(list(QueueAction)), self.some(range(1, 30), 6))
 
     def account(self, body, now):

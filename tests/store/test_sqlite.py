@@ -7,8 +7,9 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
+from mailftp.store.engine import HISTORY
 from mailftp.store.sqlite import SQLiteStore, expunging
-from mailftp.store.sqlite.engine import GRACE, HISTORY
+from mailftp.store.sqlite.engine import GRACE
 from mailftp.store.sqlite.sweeping import Sweep
 from tests.store.aliasing import Aliasing
 from tests.store.annotations import Annotations
@@ -18,8 +19,12 @@ from tests.store.copying import Copying
 from tests.store.hierarchy import Hierarchy
 from tests.store.listing import Listing
 
+from tests.store.steering import Steering
 
-class SQLiteConformance(Aliasing, Annotations, Appending, Copying, Hierarchy, Listing, Conformance, TestCase):
+
+class SQLiteConformance(
+    Aliasing, Annotations, Appending, Copying, Hierarchy, Listing, Steering, Conformance, TestCase
+):
     #: Where the number of expunges that are remembered is read.
     tombstone_modules = (expunging,)
 

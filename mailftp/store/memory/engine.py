@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from mailftp.message.index import MessageIndex, index_message
 from mailftp.store import queries, units
-from mailftp.store.engine import Store, StoreFault
+from mailftp.store.engine import HISTORY, Store, StoreFault
 from mailftp.store.feed import Feed, Hear, merge
 from mailftp.store.memory import (
     aliases,
@@ -58,6 +58,7 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.RenewLeases: queue.renew_leases,
     units.RecordOutcomes: queue.record_outcomes,
     units.ActOnQueue: queue.act_on_queue,
+    units.SetRoute: queue.set_route,
 }
 
 _QUERIES: dict[type, Callable[[State, Any], Any]] = {
@@ -105,15 +106,16 @@ class _MemorySink:
 
 class MemoryStore(Store):
     """`now` gives seconds since the epoch (a test passes its clock's `seconds`); `mail_quota` holds for
-    accounts that have none of their own."""
+    accounts that have none of their own, `history` as in SQLiteStore."""
 
     def __init__(
         self,
         now: Callable[[], float] = time.time,
         mail_quota: int | None = None,
         index: Callable[[bytes | memoryview], MessageIndex] = index_message,
+        history: float = HISTORY,
     ) -> None:
-        self._state = State(now, mail_quota, index)
+        self._state = State(now, mail_quota, index, history)
         self._feed = Feed()
         self._open = False
 

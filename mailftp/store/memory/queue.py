@@ -15,11 +15,9 @@ from mailftp.store.units import (
     QueueAction,
     RecordOutcomes,
     RenewLeases,
+    SetRoute,
     VoidLeases,
 )
-
-#: How long a finished message is kept for the operator to read.
-HISTORY = 7 * 86400.0
 
 _WAITING, _HELD, _DROPPED = RecipientState.WAITING, RecipientState.HELD, RecipientState.DROPPED
 
@@ -30,7 +28,7 @@ def void_leases(state: State, unit: VoidLeases) -> int:
         r for r in state.recipients.values() if r.lease_owner.startswith(node) and r.lease_owner != unit.owner
     ]
     for recipient in stale:
-        _end_lease(recipient)
+        _end_lease(state, recipient)
     _settle(state, stale)
     if stale:
         state.changes.append(Change("queue"))
@@ -79,7 +77,7 @@ def record_outcomes(state: State, unit: RecordOutcomes) -> tuple[int, ...]:
             recipient.next_attempt = outcome.next_attempt
             recipient.last_error = outcome.error
             recipient.delay_warned = recipient.delay_warned or outcome.delay_warned
-            _end_lease(recipient)
+            _end_lease(state, recipient)
             taken.append(recipient)
     _settle(state, taken)
     reports = unit.reports if len(taken) == len(unit.outcomes) else ()
@@ -104,8 +102,10 @@ def _is_ours(state: State, owner: str, outcome: Outcome) -> bool:
     )
 
 
-def _end_lease(recipient: Recipient) -> None:
+def _end_lease(state: State, recipient: Recipient) -> None:
     recipient.lease_owner, recipient.lease_until = "", 0.0
+    if recipient.give_up:
+        recipient.next_attempt = state.now()
     if recipient.wish is not None and recipient.state is _WAITING:
         recipient.state = recipient.wish
     recipient.wish = None
@@ -172,17 +172,42 @@ def _drop(state: State, recipient: Recipient) -> bool:
     return True
 
 
+def _bounce(state: State, recipient: Recipient) -> bool:
+    if recipient.give_up:
+        return False
+    recipient.give_up, recipient.wish = True, None
+    if not recipient.lease_owner:
+        recipient.state, recipient.next_attempt = _WAITING, state.now()
+    return True
+
+
+def set_route(state: State, unit: SetRoute) -> int:
+    changed = [
+        recipient
+        for message_id in dict.fromkeys(unit.message_ids)
+        if message_id in state.queue
+        for recipient in state.queue[message_id].recipients
+        if recipient.unfinished and recipient.route != unit.route
+    ]
+    for recipient in changed:
+        recipient.route = unit.route
+    if changed:
+        state.changes.append(Change("queue"))
+    return len(changed)
+
+
 _ACTIONS = {
     QueueAction.RETRY: _retry,
     QueueAction.HOLD: _hold,
     QueueAction.RELEASE: _release,
     QueueAction.DROP: _drop,
+    QueueAction.BOUNCE: _bounce,
 }
 
 
 def sweep(state: State) -> None:
     """Forget the history of messages that ended long ago."""
-    before = state.now() - HISTORY
+    before = state.now() - state.history
     old = [m for m in state.queue.values() if m.finished is not None and m.finished <= before]
     for message in old:
         _forget(state, message)

@@ -112,8 +112,11 @@ def _matches(message: Queued, wanted: QueueFilter) -> bool:
         return False
     if wanted.sender and message.transfer.reverse_path != wanted.sender.replace("<>", ""):
         return False
+    if wanted.accepted_by is not None and message.accepted > wanted.accepted_by:
+        return False
     return any(
         r.state in wanted.states
+        and wanted.error.lower() in r.last_error.lower()
         and wanted.recipient in ("", r.address)
         and wanted.domain.lower() in ("", r.domain)
         for r in message.recipients

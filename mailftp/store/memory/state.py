@@ -97,6 +97,8 @@ class Recipient:
     lease_until: float = 0.0
     #: What the operator asked for while it was leased.
     wish: RecipientState | None = None
+    route: str = ""
+    give_up: bool = False
 
     @property
     def due(self) -> float:
@@ -120,6 +122,8 @@ class Recipient:
             last_error=self.last_error,
             lease_owner=self.lease_owner,
             lease_until=self.lease_until,
+            route=self.route,
+            give_up=self.give_up,
         )
 
 
@@ -148,7 +152,9 @@ class State:
         now: Callable[[], float],
         mail_quota: int | None,
         index: Callable[[bytes | memoryview], MessageIndex],
+        history: float,
     ) -> None:
+        self.history = history
         self.now = now
         self.mail_quota = mail_quota
         self.index = index

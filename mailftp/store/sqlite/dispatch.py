@@ -54,6 +54,7 @@ UNITS: dict[type, Callable[[Transaction, Any], Any]] = {
     units.RenewLeases: queue.renew_leases,
     units.RecordOutcomes: queue.record_outcomes,
     units.ActOnQueue: queue.act_on_queue,
+    units.SetRoute: queue.set_route,
     sweeping.Sweep: sweeping.sweep,
     sweeping.KeepIndex: sweeping.keep_index,
 }

@@ -16,7 +16,7 @@ from twisted.python.threadpool import ThreadPool
 
 from mailftp.message.index import MessageIndex, index_message
 from mailftp.store.at_hand import AtHand
-from mailftp.store.engine import Store, StoreFault
+from mailftp.store.engine import HISTORY, Store, StoreFault
 from mailftp.store.feed import Feed, Hear
 from mailftp.store.queries import Query
 from mailftp.store.records import Change
@@ -38,10 +38,9 @@ READERS = 3
 #: Threads that write large bodies on their way in.
 STAGERS = 3
 
-#: Seconds between sweeps, that a body is kept which nothing names, and that queue history is kept.
+#: Seconds between sweeps, and that a body is kept which nothing names.
 SWEEP_EVERY = 60.0
 GRACE = 3600.0
-HISTORY = 7 * 86400.0
 
 
 class SQLiteStore(Store):
@@ -49,7 +48,8 @@ class SQLiteStore(Store):
     starts it holds the data folder's lock (mailftp.store.lock): what another process was staging is removed.
 
     `clock` is also the database's clock: leases, retries and grace times go by its `seconds`, since the
-    epoch. `mail_quota` holds for accounts that have none of their own.
+    epoch. `mail_quota` holds for accounts that have none of their own. `history` is for how many seconds what
+    has left the queue can be looked at.
     """
 
     def __init__(
@@ -60,7 +60,9 @@ class SQLiteStore(Store):
         clock: IReactorTime,
         mail_quota: int | None = None,
         index: Callable[[bytes | memoryview], MessageIndex] = index_message,
+        history: float = HISTORY,
     ) -> None:
+        self._history = history
         self._path = path
         self._reactor = reactor
         self._clock = clock
@@ -222,7 +224,7 @@ class SQLiteStore(Store):
 
     def _sweep(self) -> None:
         folder, self._sweep_folder = self._sweep_folder, (self._sweep_folder + 1) % 256
-        swept = self.commit(Sweep(GRACE, HISTORY, self._blobs, folder))
+        swept = self.commit(Sweep(GRACE, self._history, self._blobs, folder))
         swept.addCallbacks(self._swept, self._sweep_failed)
 
     def _swept(self, more: bool) -> None:

@@ -31,6 +31,7 @@ from mailftp.store.units import (
     QueueAction,
     RecordOutcomes,
     RenewLeases,
+    SetRoute,
     VoidLeases,
 )
 
@@ -71,9 +72,10 @@ def void_leases(tx: Transaction, unit: VoidLeases) -> int:
 def _end_leases(tx: Transaction, recipient_ids: Iterable[int]) -> None:
     """Also does what the operator asked for meanwhile."""
     tx.each(
-        "UPDATE queue_recipients SET lease_owner = '', lease_until = 0, wish = '', due = next_attempt,"
-        " state = CASE WHEN state = 'waiting' AND wish <> '' THEN wish ELSE state END WHERE id = ?",
-        [(recipient_id,) for recipient_id in recipient_ids],
+        "UPDATE queue_recipients SET lease_owner = '', lease_until = 0, wish = '',"
+        " next_attempt = iif(give_up, ?1, next_attempt), due = iif(give_up, ?1, next_attempt),"
+        " state = CASE WHEN state = 'waiting' AND wish <> '' THEN wish ELSE state END WHERE id = ?2",
+        [(tx.now, recipient_id) for recipient_id in recipient_ids],
     )
 
 
@@ -135,14 +137,14 @@ def _messages_of(tx: Transaction, recipient_ids: list[int]) -> tuple[QueueMessag
 
 RECIPIENT_COLUMNS = (
     "id, address, domain, state, attempts, next_attempt, orcpt, notify, delay_warned, last_error,"
-    " lease_owner, lease_until"
+    " lease_owner, lease_until, route, give_up"
 )
 
 
 def recipient_of(row: Row) -> QueueRecipient:
     """Of RECIPIENT_COLUMNS."""
     (number, address, domain, state, attempts, next_attempt) = row[:6]
-    orcpt, notify, delay_warned, last_error, lease_owner, lease_until = row[6:]
+    orcpt, notify, delay_warned, last_error, lease_owner, lease_until, route, give_up = row[6:]
     return QueueRecipient(
         id=number,
         address=address,
@@ -156,6 +158,8 @@ def recipient_of(row: Row) -> QueueRecipient:
         last_error=last_error,
         lease_owner=lease_owner,
         lease_until=lease_until,
+        route=route,
+        give_up=bool(give_up),
     )
 
 
@@ -289,6 +293,12 @@ _ACTIONS = {
         "UPDATE queue_recipients SET state = 'dropped'"
         " WHERE message_id = ?1 AND state IN ('waiting', 'held') AND lease_owner = ''",
     ),
+    QueueAction.BOUNCE: (
+        "UPDATE queue_recipients SET give_up = 1, wish = ''"
+        " WHERE message_id = ?1 AND state = 'waiting' AND lease_owner <> '' AND NOT give_up",
+        "UPDATE queue_recipients SET give_up = 1, state = 'waiting', next_attempt = ?2, due = ?2"
+        " WHERE message_id = ?1 AND state IN ('waiting', 'held') AND lease_owner = '' AND NOT give_up",
+    ),
 }
 
 
@@ -300,5 +310,16 @@ def act_on_queue(tx: Transaction, unit: ActOnQueue) -> int:
             changed += tx.run(sql, values)
     if changed:
         _settle(tx, unit.message_ids)
+        tx.changes.append(Change("queue"))
+    return changed
+
+
+def set_route(tx: Transaction, unit: SetRoute) -> int:
+    changed = tx.run(
+        "UPDATE queue_recipients SET route = ?1 WHERE message_id IN (SELECT value FROM json_each(?2))"
+        " AND state IN ('waiting', 'held') AND route <> ?1",
+        (unit.route, json.dumps(unit.message_ids)),
+    )
+    if changed:
         tx.changes.append(Change("queue"))
     return changed

@@ -215,7 +215,9 @@ def queue_list(view: View, query: QueueList) -> tuple[QueueMessage, ...]:
         "SELECT id FROM queue_messages AS q WHERE (?1 = '[]' OR id IN (SELECT value FROM json_each(?1)))"
         " AND (?2 = '' OR reverse_path = ?3) AND EXISTS (SELECT 1 FROM queue_recipients AS r"
         " WHERE r.message_id = q.id AND r.state IN (SELECT value FROM json_each(?4))"
-        " AND (?5 = '' OR r.address = ?5) AND (?6 = '' OR r.domain = ?6)) ORDER BY id LIMIT ?7",
+        " AND (?5 = '' OR r.address = ?5) AND (?6 = '' OR r.domain = ?6)"
+        " AND (?7 = '' OR instr(lower(r.last_error), lower(?7)))) AND (?8 IS NULL OR accepted <= ?8)"
+        " ORDER BY id LIMIT ?9",
         (
             json.dumps(wanted.ids),
             wanted.sender,
@@ -223,6 +225,8 @@ def queue_list(view: View, query: QueueList) -> tuple[QueueMessage, ...]:
             json.dumps(states),
             wanted.recipient,
             wanted.domain.lower(),
+            wanted.error,
+            wanted.accepted_by,
             query.limit,
         ),
     )
