@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from mailftp.delivery.destinations import Connections, Link
@@ -15,7 +14,7 @@ from mailftp.delivery.routes import Hop, Router
 from mailftp.delivery.verdict import Job, NotNow, Result, Verdict, by_reply, for_all
 from mailftp.smtp.client import ConnectionFault, OutgoingBody, Target, TransactionResult, connect
 from mailftp.store.engine import Store, StoreFault
-from mailftp.store.queries import Bodies, OpenBody
+from mailftp.store.queries import Bodies, OpenBody, ReadStart
 from mailftp.store.records import ForwardPath, QueueMessage, QueueRecipient
 
 #: Recipients of one transaction: what RFC 5321 section 4.5.3.1.8 has every server take.
@@ -55,8 +54,11 @@ class Attempt:
 
     async def run(self) -> list[Verdict]:
         """A verdict for each recipient of the job. Raises only what is an error of ours."""
+        if self._job.give_up:
+            # RFC 3463 section 3.1: no code fits better, and the text says it.
+            return for_all(self._job, NotNow("5.0.0", "returned by the postmaster", permanent=True))
         try:
-            hops = await self._means.router.hops(self._job.domain)
+            hops = await self._means.router.hops(self._job.domain, self._job.route)
         except NotNow as fault:
             return for_all(self._job, fault)
         except CancelledError:
@@ -201,25 +203,10 @@ async def load_body(means: Means, message: QueueMessage) -> OutgoingBody:
             eightbit=transfer.eightbit,
             smtputf8=transfer.smtputf8 and _utf8_header(data),
         )
+    smtputf8 = transfer.smtputf8 and _utf8_header(await means.store.read(ReadStart(ref, HEADER)))
     descriptor = await means.store.read(OpenBody(ref))
-    try:
-        smtputf8 = transfer.smtputf8 and _utf8_header(await read_start(means, descriptor, HEADER))
-    except BaseException:
-        os.close(descriptor)
-        raise
     return OutgoingBody(
         transfer.prefix, ref.size, None, descriptor, eightbit=transfer.eightbit, smtputf8=smtputf8
-    )
-
-
-async def read_start(means: Means, descriptor: int, most: int) -> bytes:
-    return await deferToThreadPool(
-        means.reactor,  # type: ignore[arg-type]  # the reactor, of which most of us use the clock
-        means.threads,
-        os.pread,
-        descriptor,
-        most,
-        0,
     )
 
 

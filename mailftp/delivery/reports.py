@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 
-from mailftp.delivery.attempt import Means, read_start
+from mailftp.delivery.attempt import Means
 from mailftp.delivery.verdict import Verdict
 from mailftp.intake.intake import Intake
 from mailftp.message.address import AddressFault, parse_address
 from mailftp.message.report import ReportedRecipient, build_report
 from mailftp.store.engine import MissingBody
-from mailftp.store.queries import Bodies, OpenBody
+from mailftp.store.queries import ReadStart
 from mailftp.store.records import QueueMessage
 from mailftp.store.units import Accept
 
@@ -82,14 +81,7 @@ class Reports:
         sender from hearing that it was not delivered."""
         ref, prefix = message.body, message.transfer.prefix
         try:
-            if not ref.large:
-                (data,) = await self._means.store.read(Bodies((ref,)))
-            else:
-                descriptor = await self._means.store.read(OpenBody(ref))
-                try:
-                    data = await read_start(self._means, descriptor, RETURNED)
-                finally:
-                    os.close(descriptor)
+            data = await self._means.store.read(ReadStart(ref, RETURNED if ref.large else ref.size))
         except MissingBody:
             return prefix, False
         # Unless all of a large message was asked for, its header is enough.

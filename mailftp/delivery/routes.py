@@ -28,7 +28,7 @@ from mailftp.settings import Settings
 #: Addresses tried of one host, and connections tried in one attempt.
 ADDRESSES, HOPS = 2, 8
 
-_HOST_PORT = re.compile(r"(lmtp:)?(?:\[([^\]]+)\]|([^:\[\]]+)):([0-9]{1,5})", re.ASCII)
+_HOST_PORT = re.compile(r"(lmtp:)?(?:\[([^\]\s]+)\]|([^:\[\]\s]+)):([0-9]{1,5})", re.ASCII)
 
 Address = tuple[str, int]
 
@@ -66,8 +66,11 @@ class Router:
         smarthost = self._delivery.smarthost
         self._smarthost = _named(smarthost.host, 587) if smarthost else None
 
-    async def hops(self, domain: str) -> tuple[Hop, ...]:
-        """Whom to call for a domain, best first, never empty. Raises NotNow."""
+    async def hops(self, domain: str, route: str = "") -> tuple[Hop, ...]:
+        """Whom to call for a domain, best first, never empty; `route` is the operator's word for the message,
+        "HOST:PORT" or "lmtp:HOST:PORT", and goes before the rest. Raises NotNow."""
+        if route:
+            return await self._by_name(_named(route), "opportunistic", "")
         if not domain:
             raise NotNow("5.1.3", "the address has no domain", permanent=True)
         named = self._routes.get(domain.lower())
@@ -162,6 +165,11 @@ def _alternating(addresses: Iterable[str]) -> list[str]:
     for address in addresses:
         (six if ":" in address else four).append(address)
     return [address for pair in zip_longest(six, four) for address in pair if address is not None]
+
+
+def check_route(text: str) -> None:
+    """Raises ValueError for what is neither "HOST:PORT" nor "lmtp:HOST:PORT"."""
+    _named(text)
 
 
 def _named(text: str, default_port: int | None = None) -> _Named:

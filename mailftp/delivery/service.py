@@ -299,10 +299,11 @@ class DeliveryService(Service):
 
 
 def _jobs_of(message: QueueMessage) -> list[Job]:
-    by_domain: dict[str, list[QueueRecipient]] = {}
+    alike: dict[tuple[str, str, bool], list[QueueRecipient]] = {}
     for recipient in message.recipients:
-        by_domain.setdefault(recipient.domain.lower(), []).append(recipient)
-    return [Job(message, domain, tuple(recipients)) for domain, recipients in by_domain.items()]
+        key = (recipient.domain.lower(), recipient.route, recipient.give_up)
+        alike.setdefault(key, []).append(recipient)
+    return [Job(message, domain, tuple(recipients)) for (domain, _, _), recipients in alike.items()]
 
 
 def _over(deferred: Deferred[None]) -> Deferred[None]:

@@ -38,11 +38,21 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One message for the recipients of one domain."""
+    """One message for recipients of one domain, all with the same route and `give_up`."""
 
     message: QueueMessage
     domain: str
     recipients: tuple[QueueRecipient, ...]
+
+    @property
+    def route(self) -> str:
+        """Where the operator sends it, or ""."""
+        return self.recipients[0].route
+
+    @property
+    def give_up(self) -> bool:
+        """The operator wants it returned, and no attempt made."""
+        return self.recipients[0].give_up
 
 
 class NotNow(Exception):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mailftp.message.address import Address
-from mailftp.operation import aliases
+from mailftp.operation import aliases, queue
 from mailftp.operation.requests import (
     LARGEST_LIST,
     Answer,
@@ -24,17 +24,13 @@ from mailftp.operation.requests import (
 )
 from mailftp.settings import Settings
 from mailftp.store.engine import AccountExists, NoSuchAccount, Store, StoreFault
-from mailftp.store.queries import Accounts, MailUsage, QueueAttempts, QueueList
+from mailftp.store.queries import Accounts, MailUsage
 from mailftp.store.records import (
     Account,
-    QueueFilter,
-    QueueMessage,
-    RecipientState,
     ScramKeys,
     Verifier,
 )
 from mailftp.store.units import (
-    ActOnQueue,
     AddAccount,
     QueueAction,
     RemoveAccount,
@@ -149,94 +145,6 @@ async def set_account(store: Store, settings: Settings, request: Request) -> Ans
         raise _no_such(address)
 
 
-def _queued(message: QueueMessage) -> dict[str, object]:
-    return {
-        "id": message.id,
-        "accepted": message.accepted,
-        "sender": message.transfer.reverse_path,
-        "size": message.size,
-        "context": message.transfer.context,
-        "recipients": [
-            {
-                "address": recipient.address,
-                "state": recipient.state.value,
-                "attempt": recipient.attempt,
-                "next_attempt": recipient.next_attempt,
-                "last_error": recipient.last_error,
-                "in_progress": bool(recipient.lease_owner),
-            }
-            for recipient in message.recipients
-        ],
-    }
-
-
-#: Every state, for when a message is asked for by its number.
-_ALL_STATES = frozenset(RecipientState)
-
-
-async def list_queue(store: Store, settings: Settings, request: Request) -> Answer:
-    try:
-        states = frozenset(RecipientState(state) for state in request.texts("states"))
-    except ValueError:
-        raise Refused(f"the states are {', '.join(state.value for state in RecipientState)}")
-    chosen = QueueFilter(
-        ids=request.numbers("ids"),
-        sender=request.text("sender", ""),
-        recipient=request.text("recipient", ""),
-        domain=request.text("domain", ""),
-    )
-    if states:
-        chosen = QueueFilter(chosen.ids, chosen.sender, chosen.recipient, chosen.domain, states)
-    limit = request.number("limit", 1000, LARGEST_LIST)
-    return [_queued(message) for message in await store.read(QueueList(chosen, limit))]
-
-
-async def _find(store: Store, ids: tuple[int, ...]) -> tuple[QueueMessage, ...]:
-    """Messages by number. Raises Refused naming those that are not there."""
-    found = await store.read(QueueList(QueueFilter(ids=ids, states=_ALL_STATES), max(1, len(ids))))
-    missing = sorted(set(ids) - {message.id for message in found})
-    if missing:
-        numbers = ", ".join(map(str, missing))
-        raise Refused(f"not in the queue: {numbers}; `mailftp queue list` shows what is")
-    return found
-
-
-async def show_queue(store: Store, settings: Settings, request: Request) -> Answer:
-    shown = []
-    for message in await _find(store, request.numbers("ids")):
-        by_id = {recipient.id: recipient.address for recipient in message.recipients}
-        attempts = await store.read(QueueAttempts(message.id))
-        shown.append(
-            {
-                **_queued(message),
-                "attempts": [
-                    {
-                        "recipient": by_id.get(attempt.recipient_id, ""),
-                        "number": attempt.number,
-                        "started": attempt.started,
-                        "ended": attempt.ended,
-                        "remote": attempt.remote,
-                        "outcome": attempt.outcome,
-                        "dialogue": attempt.dialogue,
-                    }
-                    for attempt in attempts
-                ],
-            }
-        )
-    return shown
-
-
-def _act(action: QueueAction) -> Operation:
-    async def act(store: Store, settings: Settings, request: Request) -> Answer:
-        ids = request.numbers("ids")
-        if not ids:
-            raise Refused("the request names no message")
-        await _find(store, ids)
-        return {"recipients": await store.commit(ActOnQueue(action, ids))}
-
-    return act
-
-
 #: What can be asked, by its name in a request.
 OPERATIONS: Mapping[str, Operation] = {
     "account add": add_account,
@@ -250,15 +158,18 @@ OPERATIONS: Mapping[str, Operation] = {
     "alias set": aliases.set_alias,
     "alias grant": aliases.grant_address,
     "alias revoke": aliases.revoke_address,
-    "queue list": list_queue,
-    "queue show": show_queue,
-    "queue retry": _act(QueueAction.RETRY),
-    "queue hold": _act(QueueAction.HOLD),
-    "queue release": _act(QueueAction.RELEASE),
-    "queue drop": _act(QueueAction.DROP),
+    "queue list": queue.list_queue,
+    "queue show": queue.show_queue,
+    "queue progress": queue.tell_progress,
+    "queue retry": queue.act(QueueAction.RETRY),
+    "queue hold": queue.act(QueueAction.HOLD),
+    "queue release": queue.act(QueueAction.RELEASE),
+    "queue drop": queue.act(QueueAction.DROP),
+    "queue bounce": queue.act(QueueAction.BOUNCE),
+    "queue route": queue.set_route,
 }
 
-_READS = frozenset({"account list", "alias list", "queue list", "queue show"})
+_READS = frozenset({"account list", "alias list", "queue list", "queue progress", "queue show"})
 
 
 async def perform(

@@ -39,10 +39,10 @@ class Request:
             raise Refused(f"{name} holds what is no number of a message")
         return tuple(value)
 
-    def number(self, name: str, default: int, most: int) -> int:
+    def number(self, name: str, default: int, most: int, least: int = 1) -> int:
         value = self._members.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            raise Refused(f"{name} is not a number from 1 to {most}")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise Refused(f"{name} is not a number from {least} to {most}")
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:

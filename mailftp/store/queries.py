@@ -199,6 +199,14 @@ class OpenBody(Query[int]):
 
 
 @dataclass(frozen=True, slots=True)
+class ReadStart(Query[bytes]):
+    """The first octets of a body, small or large, `most` of them at most. Raises MissingBody."""
+
+    ref: BodyRef
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Indexes(Query[tuple[MessageIndex, ...]]):
     """Ready-made metadata of bodies; made again where it is of an older version."""
 

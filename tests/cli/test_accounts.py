@@ -1,4 +1,4 @@
-"""`mailftp account` and `mailftp queue`."""
+"""`mailftp account`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailftp.accounts.passwords import generate_password
-from mailftp.cli import accounts, queue
+from mailftp.cli import accounts
 from mailftp.cli.exits import CommandFailed
 from mailftp.operation.admin import Refused, perform
 from mailftp.settings import Settings
 from mailftp.store.memory import MemoryStore
 from mailftp.store.queries import AccountWithVerifier
-from mailftp.store.records import ForwardPath, Transfer
-from mailftp.store.units import Accept
 from mailftp.wire.journal import Journal
 from tests.cli.test_folders import call
 
@@ -40,8 +38,7 @@ class Commands(SynchronousTestCase):
         self.config.write_text(CHEAP)
         self.store = MemoryStore(Clock().seconds, index=lambda octets: None)
         self.successResultOf(self.store.start())
-        for module in (accounts, queue):
-            self.patch(module, "request", self.request)
+        self.patch(accounts, "request", self.request)
 
     def request(self, settings: Settings, members: dict[str, object]) -> Any:
         doing = Deferred.fromCoroutine(perform(self.store, settings, members, Journal("test")))
@@ -52,9 +49,6 @@ class Commands(SynchronousTestCase):
 
     def account(self, *arguments: str, **more: Any) -> tuple[int, str, str]:
         return call("account", *arguments, "--config", str(self.config))
-
-    def queue(self, *arguments: str) -> tuple[int, str, str]:
-        return call("queue", *arguments, "--config", str(self.config))
 
     def known(self, address: str) -> Any:
         return self.successResultOf(self.store.read(AccountWithVerifier(address)))
@@ -125,33 +119,6 @@ class Commands(SynchronousTestCase):
         aside = Path(out.splitlines()[1].removeprefix("its files are in "))
         self.assertEqual((aside / "letter").read_text(), "private")
         self.assertEqual(self.account("remove", "bob")[0], 1)
-
-    def test_queue(self) -> None:
-        """List, show, hold, release, retry and drop."""
-        sink = self.store.stage()
-        sink.write(b"\r\nhello\r\n")
-        body = self.successResultOf(sink.finish())
-        transfer = Transfer("bob@example.test", (ForwardPath("x@far.test"),))
-        self.successResultOf(self.store.commit(Accept(body, 0.0, (), transfer)))
-        (message,) = json.loads(self.queue("list", "--json")[1])
-        number = str(message["id"])
-        self.assertIn("x@far.test", self.queue("list")[1])
-        self.assertIn("to x@far.test", self.queue("show", number)[1])
-        self.assertEqual(self.queue("hold", number)[1], "hold: 1 recipient\n")
-        self.assertIn("held", self.queue("list", "--state", "held")[1])
-        self.assertEqual(self.queue("release", "--all")[0], 0)
-        self.assertEqual(self.queue("retry", number)[0], 0)
-        self.assertEqual(self.queue("drop", number)[0], 0)
-        self.assertEqual(self.queue("list", "--json")[1], "[]\n")
-        self.assertEqual(self.queue("drop", "--all")[0], 1)
-
-    def test_queue_misuse(self) -> None:
-        """What is no number, no state, or both numbers and --all, is misuse."""
-        for arguments in (
-            ["show"], ["show", "x"], ["show", "١"], ["hold"], ["hold", "1", "--all"],
-            ["list", "--state", "lost"], ["list", "--limit", "0"], ["burn", "1"], [],
-        ):  # fmt: skip
-            self.assertEqual(call("queue", *arguments)[0], 2, arguments)
 
     def test_bad_settings(self) -> None:
         """A fault of the settings is said in their own words."""

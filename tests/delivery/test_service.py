@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from twisted.internet import reactor, ssl
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 
 from mailftp.dns.resolver import Unresolved
 from mailftp.settings import Concurrency, Smarthost
 from mailftp.store.engine import MissingBody, StoreFault, StoreFull
-from mailftp.store.queries import Bodies, MailboxSince, OpenBody
+from mailftp.store.queries import MailboxSince, OpenBody, ReadStart
 from mailftp.store.records import ForwardPath
-from mailftp.store.units import ActOnQueue, LeaseDue, QueueAction, RecordOutcomes, RenewLeases
+from mailftp.store.units import ActOnQueue, LeaseDue, QueueAction, RecordOutcomes, RenewLeases, SetRoute
 from tests.delivery.house import MESSAGE, HouseCase
 from tests.smtp.far_side import Behaviour, FarSide, certificate
 
@@ -400,6 +400,35 @@ class RetryTests(HouseCase):
         message = await self.settled(number, 2)
         self.assertEqual(message.recipients[0].state.value, "delivered")
 
+    async def test_bounced_by_the_operator(self) -> None:
+        """Nobody is called; the sender is told who returned it."""
+        far = await self.routed(Behaviour(answers={"RCPT": "451 4.7.1 later"}))
+        number = await self.submit("bob@b.test", "carol@b.test")
+        await self.settled(number)
+        called = len(far.sessions)
+        await self.store.commit(ActOnQueue(QueueAction.BOUNCE, (number,)))
+        message = await self.settled(number, 2)
+        self.assertEqual([r.state.value for r in message.recipients], ["failed", "failed"])
+        self.assertEqual(len(far.sessions), called)
+        (bounce,) = await self.inbox()
+        self.assertIn(b"returned by the postmaster", bounce)
+        self.assertEqual(bounce.count(b"Action: failed"), 2)
+
+    async def test_routed_by_the_operator(self) -> None:
+        """What the operator gives a way of its own goes there, and the rest where it did."""
+        far = await self.routed(Behaviour(answers={"RCPT": "451 4.7.1 later"}))
+        other = await self.far()
+        number, left = await self.submit("bob@b.test"), await self.submit("carol@b.test")
+        await self.settled(number)
+        await self.settled(left)
+        await self.store.commit(SetRoute(f"127.0.0.1:{other.port}", (number,)))
+        await self.store.commit(ActOnQueue(QueueAction.RETRY, (number, left)))
+        message = await self.settled(number, 2)
+        self.assertEqual(message.recipients[0].state.value, "delivered")
+        self.assertEqual((await self.settled(left, 2)).recipients[0].state.value, "waiting")
+        self.assertEqual(len(other.taken), 1)
+        self.assertEqual(far.taken, [])
+
     async def test_smtp_words_do_not_end_lines(self) -> None:
         """What is kept of a far side's words is one printable line."""
         await self.routed(Behaviour(answers={"RCPT": "451-4.7.1 a\x1b[1mb\r\n451 4.7.1 c"}))
@@ -575,7 +604,7 @@ class StoreFaultTests(HouseCase):
         read, lost = self.store.read, [True]
 
         def failing(query):
-            return fail(MissingBody("gone")) if isinstance(query, Bodies) and lost[0] else read(query)
+            return fail(MissingBody("gone")) if isinstance(query, ReadStart) and lost[0] else read(query)
 
         self.store.read = failing
         number = await self.submit("bob@nowhere.test")
@@ -588,7 +617,11 @@ class StoreFaultTests(HouseCase):
         """A file that cannot be read leaves the recipients waiting."""
         await self.routed()
         read = self.store.read
-        self.store.read = lambda query: succeed(99999) if isinstance(query, OpenBody) else read(query)
+
+        def failing(query):
+            return fail(OSError(5, "Input/output error")) if isinstance(query, OpenBody) else read(query)
+
+        self.store.read = failing
         large = MESSAGE + b"0123456789\r\n" * 20_000
         message = await self.settled(await self.submit("bob@b.test", message=large, smtputf8=True))
         self.assertIn("could not be read", message.recipients[0].last_error)
@@ -662,7 +695,7 @@ class StoreFaultTests(HouseCase):
         """An error of ours in an attempt is logged and the recipients wait."""
         await self.house()
 
-        async def broken(domain: str):
+        async def broken(domain: str, route: str):
             raise RuntimeError("a bug")
 
         self.service._means.router.hops = broken

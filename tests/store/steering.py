@@ -37,7 +37,7 @@ class Steering:
         self.assertEqual(await self.states(queued), [DELIVERED, WAITING, WAITING])
         (again,) = await self.lease()
         self.assertEqual(
-            [(r.domain, r.give_up) for r in again.recipients], [("two.test", True), ("three.test", True)]
+            [(r.domain, r.give_up) for r in again.recipients], [("three.test", True), ("two.test", True)]
         )
 
     async def test_route(self):

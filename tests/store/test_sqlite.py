@@ -18,7 +18,6 @@ from tests.store.conformance import Conformance
 from tests.store.copying import Copying
 from tests.store.hierarchy import Hierarchy
 from tests.store.listing import Listing
-
 from tests.store.steering import Steering
 
 

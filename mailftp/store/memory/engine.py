@@ -80,6 +80,7 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.Copies: maildrops.copies,
     queries.Bodies: reading.bodies,
     queries.OpenBody: reading.open_body,
+    queries.ReadStart: reading.read_start,
     queries.Indexes: reading.indexes,
     queries.Metadata: metadata.read_metadata,
     queries.MailUsage: reading.mail_usage,

@@ -21,6 +21,7 @@ from mailftp.store.queries import (
     OpenBody,
     QueueAttempts,
     QueueList,
+    ReadStart,
     Subscriptions,
 )
 from mailftp.store.records import (
@@ -91,6 +92,11 @@ def open_body(state: State, query: OpenBody) -> int:
         file.write(body.data)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def read_start(state: State, query: ReadStart) -> bytes:
+    (body,) = _bodies(state, (query.ref,))
+    return body.data[: query.most]
 
 
 def indexes(state: State, query: Indexes) -> tuple[MessageIndex, ...]:

@@ -78,6 +78,7 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.Copies: maildrops.copies,
     queries.Bodies: reading.bodies,
     queries.OpenBody: reading.open_body,
+    queries.ReadStart: reading.read_start,
     queries.Indexes: reading.indexes,
     queries.Metadata: metadata.read_metadata,
     queries.MailUsage: reading.mail_usage,

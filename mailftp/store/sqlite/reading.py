@@ -29,6 +29,7 @@ from mailftp.store.queries import (
     OpenBody,
     QueueAttempts,
     QueueList,
+    ReadStart,
     Subscriptions,
 )
 from mailftp.store.records import (
@@ -156,6 +157,17 @@ def open_body(view: View, query: OpenBody) -> int:
     if not row[1]:
         raise MissingBody("a small body has no file")
     return view.blobs.open(row[0])
+
+
+def read_start(view: View, query: ReadStart) -> bytes:
+    row = view.one("SELECT sha256, substr(data, 1, ?) FROM bodies WHERE id = ?", (query.most, query.ref.id))
+    if row is None:
+        raise MissingBody(f"there is no body {query.ref.id}")
+    sha256, data = row
+    if data is not None:
+        return bytes(data)
+    with open(view.blobs.open(sha256), "rb", buffering=0) as file:
+        return os.pread(file.fileno(), query.most, 0)
 
 
 def indexes(view: View, query: Indexes) -> tuple[MessageIndex, ...]:
