@@ -25,13 +25,17 @@ _LOGGED_IN: tuple[bytes, ...] = (
     b"CREATE-SPECIAL-USE",
     b"STATUS=SIZE",
     b"OBJECTID",
+    b"MULTIAPPEND",
+    b"BINARY",
+    b"REPLACE",
 )
 
 
 def capabilities(state: State, offer: Offer) -> bytes:
     """Their names, spaces between."""
     if state is not State.NOT_AUTHENTICATED:
-        return b" ".join((*_ALWAYS, *_LOGGED_IN))
+        # RFC 7889 section 2: one limit for all mailboxes.
+        return b" ".join((*_ALWAYS, *_LOGGED_IN, b"APPENDLIMIT=%d" % offer.append_limit))
     names = list(_ALWAYS)
     if offer.starttls:
         names.append(b"STARTTLS")

@@ -39,6 +39,8 @@ class Offer:
     #: A password may be sent as it is; else LOGINDISABLED.
     plaintext: bool = False
     sasl: tuple[str, ...] = ()
+    #: Octets of a message that is taken.
+    append_limit: int = 0
 
 
 class Link(Protocol):
@@ -53,6 +55,9 @@ class Link(Protocol):
 
     @property
     def settings(self) -> Settings: ...
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
 
     def offer(self) -> Offer: ...
 

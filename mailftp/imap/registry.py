@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mailftp.imap import (
+    append,
     authentication,
     fetch,
     idling,
@@ -20,6 +21,7 @@ _GROUPS: tuple[tuple[Command[Any] | MessageCommand, ...], ...] = (
     authentication.COMMANDS,
     selecting.COMMANDS,
     fetch.COMMANDS,
+    append.COMMANDS,
     listing.COMMANDS,
     mailboxes.COMMANDS,
     storing.COMMANDS,

@@ -120,6 +120,9 @@ class _Link:
     def settings(self) -> Settings:
         return self._connection.factory.wiring.settings
 
+    def now(self) -> float:
+        return self._connection.factory.wiring.clock.seconds()
+
     def _channel(self) -> Channel:
         connection = self._connection
         allowed = connection.factory.login.offers(
@@ -130,7 +133,8 @@ class _Link:
     def offer(self) -> Offer:
         channel, factory = self._channel(), self._connection.factory
         starttls = factory.wiring.tls is not None and not self._connection.secure
-        return Offer(starttls, channel.plaintext_allowed, factory.mechanisms.offered(channel))
+        limit = factory.wiring.settings.limits.message_size
+        return Offer(starttls, channel.plaintext_allowed, factory.mechanisms.offered(channel), limit)
 
     def begin(self, mechanism: str) -> Exchange | None:
         return self._connection.factory.mechanisms.begin(mechanism, self._channel())

@@ -12,13 +12,13 @@ limit to the message bounds it.
 from __future__ import annotations
 
 import enum
-import re
+
+from mailftp.message.line_ends import crlf_only, to_crlf
 
 #: Octets of chunks that are put together before they are passed on.
 PIECE = 16 * 1024
 
 _END = b"\r\n.\r\n"
-_ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class LineEnds(enum.Enum):
@@ -54,11 +54,11 @@ class Content:
 
     def _admit(self, piece: bytes) -> bytes:
         """`piece` with its line ends right; it parts no CR from its LF."""
-        if not _crlf_only(piece):
+        if not crlf_only(piece):
             if self._line_ends is LineEnds.STRICT:
                 self.fault = self.fault or DataFault.BARE_LINE_END
             else:
-                piece = _ANY_LINE_END.sub(b"\r\n", piece)
+                piece = to_crlf(piece)
         self.size += len(piece)
         if self.size > self._limit:
             self.fault = self.fault or DataFault.TOO_LARGE
@@ -155,19 +155,6 @@ class ChunkScanner(Content):
         piece = self._admit(piece) if piece else b""
         self._last = piece[-2:] or self._last
         return piece
-
-
-def _crlf_only(piece: bytes) -> bool:
-    """Whether each line end is CR LF.
-
-    Of a pairs, b bare LFs and c bare CRs, LFs are a + b, CRs a + c and line ends a + b + c; all three are
-    equal only when b and c are 0. To count the pairs themselves takes five times as long.
-    """
-    ends = len(piece.splitlines())
-    if piece[-1:] not in (b"\r", b"\n"):
-        # What follows the last line end counts as a line.
-        ends -= 1 if piece else 0
-    return ends == piece.count(b"\n") == piece.count(b"\r")
 
 
 def _overlap(data: bytes) -> int:
