@@ -218,8 +218,10 @@ class Intake:
     async def _restore(self, address: Address) -> Address | None:
         """Whom one of our reverse-paths stands for; None for any other address."""
         restored = self._rewriting.restore(address, self._now())
-        if restored is None or restored.sender is not None:
-            return restored and restored.sender
+        if restored is None:
+            return None
+        if restored.sender is not None:
+            return restored.sender
         known = await self._store.read(ReturnTo(restored.kept))
         return parse_address(known) if known else None
 
