@@ -62,7 +62,7 @@ T = TypeVar("T")
 #: Where `fail_next` says no: the reply to MAIL, to RCPT, or to the end of the message.
 Step = Literal["sender", "recipient", "message"]
 
-_SERVICES = ("smtp", "submission", "pop3", "ftp")
+_SERVICES = ("smtp", "submission", "pop3", "imap", "ftp")
 #: The least that argon2 takes: a test has no use for a password that is hard to guess.
 _CHEAP = Argon2(time_cost=1, memory_cost=8, parallelism=1)
 #: Messages that the outbox shows.
@@ -84,7 +84,7 @@ class Outgoing:
 
 
 class MailServer:
-    """SMTP, submission, POP3 and FTP on 127.0.0.1; `start` makes one that listens."""
+    """SMTP, submission, POP3, IMAP and FTP on 127.0.0.1; `start` makes one that listens."""
 
     def __init__(self, reactor: Any, folder: Path, domains: tuple[str, ...], **settings: Any) -> None:
         """Use `start`. `folder` becomes the server's and is removed by `stop`."""
@@ -203,6 +203,10 @@ class MailServer:
     @property
     def pop3_port(self) -> int:
         return self._port("pop3")
+
+    @property
+    def imap_port(self) -> int:
+        return self._port("imap")
 
     @property
     def ftp_port(self) -> int:

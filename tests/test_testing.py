@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Callable
 from ftplib import FTP as FTPClient
+from imaplib import IMAP4
 from io import BytesIO
 from poplib import POP3
 from ssl import create_default_context
@@ -243,3 +244,16 @@ class Lives(TestCase):
             await MailServer.start(reactor, accounts={"bob": "hungry"})
         with self.assertRaises(TypeError):
             await MailServer.start(reactor, colour="red")
+
+
+class IMAPMail(Serving):
+    async def test_imap(self) -> None:
+        """What came by SMTP is counted by IMAP."""
+        await run(send, self.server.smtp_port, "who@elsewhere.test", [BOB], MESSAGE)
+
+        def count() -> bytes:
+            with IMAP4("127.0.0.1", self.server.imap_port) as client:
+                client.login(BOB, "hungry")
+                return client.select()[1][0] or b""
+
+        self.assertEqual(await run(count), b"1")

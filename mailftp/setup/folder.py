@@ -11,7 +11,7 @@ from mailftp.setup.authority import make_certificates, make_dkim_key, write_new
 #: Service -> port, all on loopback: none needs root.
 PORTS = {
     "ftp": 2121, "ftps": 2990, "smtp": 2525, "submission": 2587, "submissions": 2465,
-    "pop3": 2110, "pop3s": 2995,
+    "pop3": 2110, "pop3s": 2995, "imap": 2143, "imaps": 2993,
 }  # fmt: skip
 DNS_PORT = 2053
 
@@ -26,7 +26,7 @@ workers  = 1
 
 # Each service listens on a list of Twisted server endpoint strings; a service without a line is off.
 # Services named ...s are TLS from the first byte. The usual ports are ftp 21, ftps 990, smtp 25,
-# submission 587, submissions 465, pop3 110, pop3s 995 and dns 53, both tcp: and udp:.
+# submission 587, submissions 465, pop3 110, pop3s 995, imap 143, imaps 993 and dns 53, both tcp: and udp:.
 [listen]
 {listen}
 

@@ -27,6 +27,8 @@ _WHAT = {
     "submissions": "sending mail, TLS",
     "pop3": "reading mail, STARTTLS",
     "pop3s": "reading mail, TLS",
+    "imap": "reading mail, STARTTLS",
+    "imaps": "reading mail, TLS",
     "ftp": "files, AUTH TLS",
     "ftps": "files, TLS",
     "dns": "the zone of the domain",
@@ -116,12 +118,16 @@ def commands(folder: Path, settings: Settings, passwords: dict[str, str]) -> lis
     def url(scheme: str, service: str, path: str = "") -> str | None:
         endpoint = (settings.listen.get(service) or ("",))[0]
         address = _address(endpoint)
-        return f"{scheme}://{address}{path}" if address != endpoint and "*" not in address else None
+        at = f"{scheme}://{address}{path}"
+        # A shell would take what follows a semicolon for another command.
+        at = f"'{at}'" if ";" in path else at
+        return at if address != endpoint and "*" not in address else None
 
     wanted = (
         (url("smtp", "submission"), "printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' |", alice,
          f"--mail-from {alice} --mail-rcpt {bob} --upload-file -"),
         (url("pop3", "pop3", "/1"), "", bob, ""),
+        (url("imap", "imap", "/INBOX;MAILINDEX=1"), "", bob, ""),
         (url("ftp", "ftp", "/hello.txt"), "printf 'It works.\\n' |", bob, "--upload-file -"),
         (url("ftp", "ftp", "/hello.txt"), "", bob, ""),
     )  # fmt: skip

@@ -58,7 +58,7 @@ def run(*command: str | Path, timeout: float = PATIENCE, **more: Any) -> subproc
 class RunningServer:
     """One mailftp on an address of its own. `case` cleans up after itself whatever happens."""
 
-    services = ("ftp", "ftps", "smtp", "submission", "submissions", "pop3", "pop3s")
+    services = ("ftp", "ftps", "smtp", "submission", "submissions", "pop3", "pop3s", "imap", "imaps")
 
     def __init__(
         self, case: Any, domain: str, address: str = "127.0.0.1", settings: str = "", tls: str = ""
