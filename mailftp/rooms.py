@@ -6,6 +6,7 @@ and stand on the same foundations.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -39,6 +40,8 @@ from mailftp.imap.server import IMAPFactory
 from mailftp.intake.hooks import IMailHook
 from mailftp.intake.intake import Intake
 from mailftp.origin.checks import Checks
+from mailftp.origin.greylist import Greylist
+from mailftp.origin.strangers import Strangers
 from mailftp.pop3.expiry import Expiry
 from mailftp.pop3.server import POP3Factory
 from mailftp.pop3.visits import Visits
@@ -95,6 +98,7 @@ class Foundations:
         #: What is sent from files is read by its threads where the page cache does not have it.
         self.reader = PooledReader(reactor)
         self.locks = MaildropLocks()
+        self.greylist = Greylist(settings.data / "greylist.sqlite", self.files.run)
         self._locks_file = settings.data / "maildrops.lock"
         self.visits = Visits()
         self.mailboxes = MailboxStates(store)
@@ -124,6 +128,7 @@ class Foundations:
         or nothing; a part whose start failed is stopped too."""
         yield self.files.startService, self.files.stopService
         yield self.reader.startService, self.reader.stopService
+        yield lambda: None, lambda: self.files.run(self.greylist.close)
         yield self.hashing.start, self.hashing.stop
         yield self.store.start, self.store.stop
         yield self.sessions.start, self.sessions.stop
@@ -142,6 +147,7 @@ class Rooms:
     login: Login
     mechanisms: Mechanisms
     intake: Intake
+    strangers: Strangers
     _factories: list[ConnectionFactory] = field(default_factory=list)
 
     def factory(
@@ -169,7 +175,7 @@ class Rooms:
         elif protocol == "imap":
             made = IMAPFactory(wiring, self.login, self.mechanisms, base.mailboxes)
         else:
-            made = SMTPFactory(wiring, self.intake, self.login, self.mechanisms, base.hooks)
+            made = SMTPFactory(wiring, self.intake, self.login, self.mechanisms, base.hooks, self.strangers)
         self._factories.append(made)
         return made
 
@@ -188,7 +194,10 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
     resolver = Resolver(settings.dns, base.reactor)
     checks = Checks(settings.origin, settings.hostname, resolver, base.reactor, base.files.run)
     intake = Intake(settings, base.store, checks=checks, secret=base.secret)
-    return Rooms(settings, login, Mechanisms(login.portal), intake)
+    strangers = Strangers(
+        settings.strangers, settings.origin.trusted, base.reactor, resolver, base.greylist, time.time
+    )
+    return Rooms(settings, login, Mechanisms(login.portal), intake, strangers)
 
 
 def answering_address(settings: Settings) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from mailftp.accounts.avatars import ISubmitter
 from mailftp.intake.expansion import Route
 from mailftp.intake.header import HeaderWatch
+from mailftp.intake.structure import PartsWatch
 from mailftp.message import trace
 from mailftp.message.address import Address
 from mailftp.origin.inspection import Inspection
@@ -93,8 +94,9 @@ class Envelope:
     header: HeaderWatch = field(default_factory=HeaderWatch)
     #: The beginning of the message, where a report will need it; filled like `header`.
     kept: bytearray = field(default_factory=bytearray)
-    #: The checks of a stranger's message; `Intake.stage` begins them, `Intake.judge` ends them.
+    #: What is looked at in a message that nobody submitted; `Intake.stage` begins, `Intake.judge` ends it.
     inspection: Inspection | None = None
+    parts: PartsWatch | None = None
     #: What they found: the Authentication-Results field, and for the log.
     results: bytes = b""
     checks: str = ""

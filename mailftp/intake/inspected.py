@@ -8,8 +8,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, fail
 
 from mailftp.intake.refused import Refused
-from mailftp.intake.submission import HEADER_LIMIT
-from mailftp.origin.findings import without_forged
+from mailftp.intake.structure import PartsWatch
 from mailftp.origin.inspection import Inspection
 from mailftp.store.engine import BodySink
 from mailftp.store.records import StagedBody
@@ -21,19 +20,23 @@ class InspectedSink:
     def __init__(
         self,
         sink: BodySink,
-        inspection: Inspection,
-        read_header: Callable[[bytes], None],
-        hostname: str,
+        inspection: Inspection | None,
+        read_header: Callable[[bytes], bytes],
+        limit: int,
+        parts: PartsWatch,
     ) -> None:
-        """`read_header` is given the header as it came."""
+        """`read_header` is given the header as it came, and gives what is kept of it; `limit` is in octets of
+        header."""
         self._sink, self._inspection = sink, inspection
-        self._read_header, self._hostname = read_header, hostname
+        self._read_header, self._limit, self._parts = read_header, limit, parts
         self._held: bytearray | None = bytearray()
         self._overflow = False
 
     def write(self, data: bytes) -> Deferred[None] | None:
         if self._held is None:
-            self._inspection.body(data)
+            self._parts.feed(data)
+            if self._inspection is not None:
+                self._inspection.body(data)
             return self._sink.write(data)
         if self._overflow:
             return None
@@ -41,7 +44,7 @@ class InspectedSink:
         searched = max(0, len(self._held) - 3)
         self._held += data
         end = 0 if self._held.startswith(b"\r\n") else self._held.find(b"\r\n\r\n", searched) + 2
-        if end > HEADER_LIMIT or (end == 1 and len(self._held) > HEADER_LIMIT):
+        if end > self._limit or (end == 1 and len(self._held) > self._limit):
             self._overflow = True
             self._held.clear()
             return None
@@ -50,14 +53,15 @@ class InspectedSink:
     def _pass(self, end: int) -> Deferred[None] | None:
         """Send on what is held; the header ends at `end`, and the empty line follows it, if there is one."""
         held, self._held = bytes(self._held or b""), None
-        header = held[:end]
-        self._read_header(header)
-        self._inspection.body(held[end + 2 :])
-        return self._sink.write(without_forged(header, self._hostname) + held[end:])
+        header = self._read_header(held[:end])
+        self._parts.feed(held[end:])
+        if self._inspection is not None:
+            self._inspection.body(held[end + 2 :])
+        return self._sink.write(header + held[end:])
 
     def finish(self) -> Deferred[StagedBody]:
         if self._overflow:
-            return fail(Refused(552, "5.3.4", f"The header has more than {HEADER_LIMIT} octets"))
+            return fail(Refused(552, "5.3.4", f"The header has more than {self._limit} octets"))
         wait = self._pass(len(self._held)) if self._held is not None else None
         if wait is None:
             return self._sink.finish()
@@ -65,5 +69,6 @@ class InspectedSink:
 
     def abort(self) -> None:
         self._held = bytearray()
-        self._inspection.abandon()
+        if self._inspection is not None:
+            self._inspection.abandon()
         self._sink.abort()

@@ -23,15 +23,14 @@ from mailftp.intake.directory import Directory, always
 from mailftp.intake.envelope import Envelope, Origin, Recipient, acceptance, filings, forwards, transfer
 from mailftp.intake.expansion import Expansion, Route
 from mailftp.intake.header import WatchedSink
-from mailftp.intake.inspected import InspectedSink
 from mailftp.intake.refused import Refused
+from mailftp.intake.scrutiny import Scrutiny
 from mailftp.intake.srs import SenderRewriting, is_rewritten
 from mailftp.intake.submission import CompletingSink, complete_header
 from mailftp.intake.success import KeepingSink, success_report, told_of
 from mailftp.message.address import Address, AddressFault, parse_address
 from mailftp.origin.checks import Checks
-from mailftp.origin.findings import results_field, without_forged
-from mailftp.origin.policy import quarantined, refusal
+from mailftp.origin.findings import without_forged
 from mailftp.settings import Settings
 from mailftp.store.engine import BodySink, NoSuchAccount, OverQuota, Store, StoreFull
 from mailftp.store.queries import Grants, ReturnTo
@@ -47,8 +46,6 @@ HOPS = 50
 #: Seconds that a mailbox found full is refused at RCPT, and how many such are remembered.
 FULL_SECONDS = 3600.0
 FULL_ACCOUNTS = 1000
-#: Where what DMARC puts in quarantine is filed (RFC 6154, \\Junk).
-JUNK = "Junk"
 
 
 class Intake:
@@ -69,6 +66,7 @@ class Intake:
         self._store = store
         self._now = now
         self._checks = checks
+        self._scrutiny = None if checks is None else Scrutiny(settings, checks)
         self._rewriting = SenderRewriting(secret or secrets.token_bytes(32))
         self._directory = Directory(
             store, settings.domains, now, settings.addresses.separator, settings.hostname
@@ -246,48 +244,18 @@ class Intake:
         if told_of(envelope):
             sink = KeepingSink(sink, envelope.kept)
         if envelope.origin.submitter is None:
-            return self._inspected(envelope, sink)
+            return sink if self._scrutiny is None else self._scrutiny.watch(envelope, sink, self._now())
         now, hostname = self._now(), self._settings.hostname
 
         def complete(header: bytes) -> bytes:
             return complete_header(without_forged(header, hostname), hostname=hostname, now=now)
 
-        return CompletingSink(sink, complete)
+        return CompletingSink(sink, complete, self._settings.limits.header_size)
 
-    def _inspected(self, envelope: Envelope, sink: BodySink) -> BodySink:
-        """What comes by LMTP was checked by the server beside us, and says so itself."""
-        origin, checks = envelope.origin, self._checks
-        if checks is None or "LMTP" in origin.with_protocol:
-            return sink
-        inspection = checks.begin(origin.peer, origin.helo, envelope.sender, self._now())
-        if inspection is None:
-            return sink
-        envelope.inspection = inspection
-        return InspectedSink(
-            sink,
-            inspection,
-            lambda header: checks.read_header(inspection, header, origin.peer),
-            self._settings.hostname,
-        )
-
-    async def judge(self, envelope: Envelope) -> None:
-        """Wait for the checks of a message that is here whole, and note in its envelope what they found.
-
-        Raises Refused where the settings say that it counts; what is found of trusted clients never does.
-        """
-        inspection, checks = envelope.inspection, self._checks
-        if inspection is None or checks is None:
-            return
-        findings = await inspection.conclude()
-        envelope.checks = str(findings)
-        envelope.results = results_field(self._settings.hostname, findings.found)
-        if checks.trusts(envelope.origin.peer):
-            return
-        refused = refusal(findings, checks.settings)
-        if refused is not None:
-            raise Refused(refused.code, refused.status, refused.text)
-        if quarantined(findings, checks.settings):
-            envelope.mailbox = JUNK
+    async def judge(self, envelope: Envelope, body: StagedBody) -> None:
+        """Wait for what is asked about a stranger's message that is here whole. Raises Refused."""
+        if self._scrutiny is not None:
+            await self._scrutiny.judge(envelope, body)
 
     def accept(self, envelope: Envelope, body: StagedBody) -> Deferred[Accepted]:
         """File and queue it in one transaction, with its trace headers; fires when it is durable.

@@ -18,7 +18,7 @@ from mailftp.message.fields import without
 from mailftp.store.engine import BodySink
 from mailftp.store.records import StagedBody
 
-#: Octets of a header section, so of what one submitting connection holds here.
+#: Octets of a header section, where nothing else is set.
 HEADER_LIMIT = 256 * 1024
 
 # A name of RFC 5322 section 3.6.8, the obsolete blank before the colon, and continuation lines.
@@ -55,8 +55,9 @@ def _fields_end(held: bytes | bytearray) -> int:
 class CompletingSink:
     """A body sink that completes the header on its way."""
 
-    def __init__(self, sink: BodySink, complete: Callable[[bytes], bytes]) -> None:
-        self._sink = sink
+    def __init__(self, sink: BodySink, complete: Callable[[bytes], bytes], limit: int = HEADER_LIMIT) -> None:
+        """`limit` is in octets of header, so of what one submitting connection holds here."""
+        self._sink, self._limit = sink, limit
         self._complete = complete
         self._held: bytearray | None = bytearray()
         self._overflow = False
@@ -71,7 +72,7 @@ class CompletingSink:
         self._held += data
         if self._held.startswith(b"\r\n") or self._held.find(b"\r\n\r\n", searched) >= 0:
             return self._pass()
-        if len(self._held) > HEADER_LIMIT:
+        if len(self._held) > self._limit:
             if self._held.find(b"\r\n", _fields_end(self._held)) >= 0:
                 return self._pass()
             self._overflow = True
@@ -89,7 +90,7 @@ class CompletingSink:
 
     def finish(self) -> Deferred[StagedBody]:
         if self._overflow:
-            return fail(Refused(552, "5.3.4", f"The header has more than {HEADER_LIMIT} octets"))
+            return fail(Refused(552, "5.3.4", f"The header has more than {self._limit} octets"))
         wait = self._pass() if self._held is not None else None
         if wait is None:
             return self._sink.finish()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -15,7 +15,7 @@ from mailftp.origin.inspection import Inspection
 from mailftp.origin.iprev import iprev
 from mailftp.origin.lookups import Enquiry, Lookup
 from mailftp.origin.spf import check_host
-from mailftp.settings import OriginSettings
+from mailftp.settings import Network, OriginSettings
 from mailftp.wire.peer import Address, Peer
 
 T = TypeVar("T")
@@ -36,12 +36,12 @@ class Checks:
         hostname: str,
         resolver: Answering,
         clock: IReactorTime,
-        run: Callable[[Callable[[], T]], Deferred[T]],
+        run: Callable[[Callable[[], Any]], Deferred[Any]],
     ) -> None:
         """`run` does on a thread what reads a file."""
         self.settings = settings
         self._hostname, self._resolver, self._clock = hostname, resolver, clock
-        self._run: Callable[[Callable[[], Organisations]], Deferred[Organisations]] = run  # type: ignore[assignment]  # any T
+        self.run = run
         self._loaded: Organisations | None = None
         self._loading: list[Deferred[Organisations]] = []
 
@@ -49,12 +49,8 @@ class Checks:
         return self._resolver.stop()
 
     def trusts(self, peer: Peer) -> bool:
-        """Whether mail of this client is ours to believe: it came through a socket of this machine, or from a
-        trusted network."""
-        address = peer.address
-        return address is None or any(
-            address.version == network.version and address in network for network in self.settings.trusted
-        )
+        """Whether mail of this client is ours to believe."""
+        return is_trusted(peer, self.settings.trusted)
 
     def begin(self, peer: Peer, helo: str, sender: MailAddress | None, now: float) -> Inspection | None:
         """The inspection of a message that is about to come; None where nothing is checked."""
@@ -90,7 +86,7 @@ class Checks:
             waiting: Deferred[Organisations] = Deferred()
             self._loading.append(waiting)
             if len(self._loading) == 1:
-                self._run(Organisations).addCallbacks(self._have, self._have_not)
+                self.run(Organisations).addCallbacks(self._have, self._have_not)
             return await waiting
         return self._loaded
 
@@ -106,6 +102,14 @@ class Checks:
         for waiting in loading:
             if not waiting.called:
                 tell(waiting)
+
+
+def is_trusted(peer: Peer, networks: Iterable[Network]) -> bool:
+    """Whether a client came through a socket of this machine, or from one of the networks."""
+    address = peer.address
+    return address is None or any(
+        address.version == network.version and address in network for network in networks
+    )
 
 
 def at_once(work: Callable[[], T]) -> Deferred[T]:

@@ -95,6 +95,9 @@ class Limits:
         "How long a client may be silent, by protocol. What is not named keeps its default.",
     )
     login_timeout: float = _key(60.0, "How long a client may take to log in.")
+    header_size: int = _key(256 * 1024, "The largest header of a message that is taken.")
+    mime_parts: int = _key(1000, "MIME parts of a message from a stranger.")
+    mime_depth: int = _key(50, "MIME parts within each other, in a message from a stranger.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,11 +272,47 @@ class OriginSettings:
     )
     trusted: tuple[Network, ...] = _key(
         (ip_network("127.0.0.1"), ip_network("::1")),
-        "Networks whose mail is checked for signatures alone and never refused for what is found: this "
-        "machine, a server of ours that takes mail first.",
+        "Networks whose mail is checked for signatures alone and never refused for what is found, and that "
+        "are no strangers: this machine, a server of ours that takes mail first.",
     )
     seconds: float = _key(20.0, "The time that each check of a message has for its questions.")
     lookups: int = _key(150, "Questions to the DNS that one message may cost.")
+
+
+@dataclass(frozen=True, slots=True)
+class StrangerSettings:
+    connections_per_minute: int = _key(
+        300,
+        "Connections for mail from one address (one /64 of IPv6); the networks around it may open 3 times "
+        "(/24, /56) and 9 times (/16, /48) as many. 0: no limit.",
+    )
+    commands_per_minute: int = _key(
+        6000,
+        "EHLO, MAIL, RCPT and VRFY from one address, and from the networks around it as for connections. "
+        "0: no limit.",
+    )
+    greeting_delay: float = _key(
+        1.0,
+        "How long a client on `smtp` waits for its greeting that was not here for a day. Who speaks before "
+        "it is sent away: junk is sent by programs that do not listen.",
+    )
+    unknown_recipient_delay: float = _key(
+        1.0,
+        "How long the refusal of an unknown recipient is held back; the second of a connection twice as "
+        "long, up to ten times.",
+    )
+    data_rate: int = _key(
+        100, "Octets a second, over two minutes, that a message must come with. 0: no limit."
+    )
+    dnsbl: tuple[str, ...] = _key(
+        (),
+        'DNS blocklists, ["zen.spamhaus.org"] for one: whom they list may send to nobody but the postmaster.',
+    )
+    greylist: float = _key(
+        0.0,
+        "How long a client waits before it may send from a sender to a recipient for the first time; it is "
+        'told to come again. "5m" is usual. 0: no grey list.',
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,5 +349,10 @@ class Settings:
     addresses: Addresses = _key(Addresses(), "How the addresses of a domain are read.")
     origin: OriginSettings = _key(
         OriginSettings(), "Where mail comes from: what is checked of a stranger's message."
+    )
+    strangers: StrangerSettings = _key(
+        StrangerSettings(),
+        "What clients meet that bring mail and have not logged in. Nothing of it is for those that "
+        "`origin.trusted` names.",
     )
     log: Log = _key(Log(), "What is written, and how.")

@@ -63,7 +63,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "tls": shape.TLS, "proxy": shape.Proxy, "auth": shape.Auth, "limits": shape.Limits,
     "store": shape.StoreSettings, "quota": shape.Quota, "delivery": shape.Delivery, "dns": shape.DNS,
     "http": shape.HTTP, "ftp": shape.FTP, "pop3": shape.POP3, "addresses": shape.Addresses,
-    "origin": shape.OriginSettings, "log": shape.Log,
+    "origin": shape.OriginSettings, "strangers": shape.StrangerSettings, "log": shape.Log,
 }  # fmt: skip
 
 _defaults = shape.Limits()
@@ -138,6 +138,11 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "connections_per_ip": whole(1, 1_000_000),
         "idle_timeout": named_numbers(tuple(_defaults.idle_timeout), seconds(0.1), _defaults.idle_timeout),
         "login_timeout": seconds(0.1),
+        # RFC 5322 sets none; a header with a few signatures and hops has 10 KB.
+        "header_size": size(1000),
+        # What is beyond these is not looked at for any purpose (mailftp.message.mime).
+        "mime_parts": whole(1, 10_000),
+        "mime_depth": whole(1, 100),
     },
     shape.StoreSettings: {
         "url": matching(
@@ -205,6 +210,16 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "trusted": list_of(network()),
         "seconds": seconds(1, 120),
         "lookups": whole(1, 10_000),
+    },
+    shape.StrangerSettings: {
+        "connections_per_minute": whole(0, 1_000_000),
+        "commands_per_minute": whole(0, 10_000_000),
+        # A client waits five minutes (RFC 5321 section 4.5.3.2.1), and impatient ones thirty seconds.
+        "greeting_delay": seconds(0, 30),
+        "unknown_recipient_delay": seconds(0, 10),
+        "data_rate": whole(0, 1_000_000),
+        "dnsbl": list_of(domain()),
+        "greylist": seconds(0, 86400),
     },
     shape.Log: {"level": one_of(*LEVELS), "format": one_of("text", "json")},
     shape.Settings: {

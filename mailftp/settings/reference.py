@@ -55,6 +55,7 @@ def _toml(value: object) -> str:
 _WRITTEN = {
     "data": '"data"',
     "message_size": '"50MB"',
+    "header_size": '"256KiB"',
     "mail": '"unlimited"',
     "files": '"unlimited"',
     "retry": '["5m", "15m", "30m", "1h", "2h", "4h", "8h", "16h"]',

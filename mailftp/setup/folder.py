@@ -100,6 +100,15 @@ anonymous       = ""              # a folder to serve read-only to anonymous
 [origin]                          # what is checked of mail from strangers: "off", "mark" or "enforce"
 {origin}
 
+[strangers]                       # clients that bring mail and have not logged in, but for origin.trusted
+connections_per_minute  = 300     # from one address (one /64 of IPv6)
+commands_per_minute     = 6000
+greeting_delay          = 1       # seconds; who speaks before is sent away
+unknown_recipient_delay = 1       # seconds, grows with their number
+data_rate               = 100     # octets a second
+dnsbl                   = []      # e.g. ["zen.spamhaus.org"]
+greylist                = 0       # e.g. "5m"; 0: no grey list
+
 [log]
 level  = "info"
 format = "text"                   # or "json", one event a line

@@ -54,8 +54,8 @@ class Acceptance:
     async def _body(self, envelope: Envelope, sink: BodySink) -> StagedBody:
         """The body whole, when the checks and the hooks let it pass."""
         body = await sink.finish()
-        if envelope.inspection is not None:
-            await self._intake.judge(envelope)
+        if envelope.parts is not None:
+            await self._intake.judge(envelope, body)
         if self._stages:
             await self._stages.ask("data", envelope, body)
         return body

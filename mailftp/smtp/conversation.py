@@ -67,9 +67,13 @@ class Conversation:
 
     def expire(self) -> None:
         """The client was silent too long (RFC 5321 section 4.5.3.2.7)."""
+        self.cut("4.4.2", "nothing was heard for long")
+
+    def cut(self, status: str, reason: str) -> None:
+        """End it now, whatever waits for an answer or is under way."""
         self._pending = None
         self.state = State.READY
-        self._cut("4.4.2", "nothing was heard for long")
+        self._cut(status, reason)
 
     def drain(self) -> None:
         """Say 421 as soon as no message is on its way."""

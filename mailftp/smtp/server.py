@@ -19,16 +19,20 @@ from mailftp.accounts.login import Login
 from mailftp.accounts.sasl import Mechanisms
 from mailftp.intake.hooks import TAKEN, IMailHook, Stages
 from mailftp.intake.intake import Envelope, Intake, Origin, Recipient, Refused
+from mailftp.origin.policy import Refusal
+from mailftp.origin.strangers import Strangers, Visitor
 from mailftp.smtp import events
 from mailftp.smtp.acceptance import FULL, Acceptance
 from mailftp.smtp.authentication import Authentication
 from mailftp.smtp.data import LineEnds
+from mailftp.smtp.reception import Reception
 from mailftp.smtp.rules import Terms
 from mailftp.smtp.session import OK, START, Session
 from mailftp.smtp.syntax import RcptTo, Reply
 from mailftp.smtp.trail import Trail
 from mailftp.store.engine import BodySink, StoreFull
-from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
+from mailftp.wire.connection import ConnectionFactory, Expiry, Wiring
+from mailftp.wire.peer import Peer
 
 T = TypeVar("T")
 
@@ -38,15 +42,11 @@ UNREAD = 4096
 
 _SUBMISSION = frozenset({"submission", "submissions"})
 _FAULT = Reply(451, "4.3.0", "Something went wrong here, try again later")
-_TURNED_AWAY = Reply(421, "4.3.0", "Something went wrong here, try again later")
 
 
-class SMTPConnection(Connection):
+class SMTPConnection(Reception):
     """One client's connection: a thin shell around `Session`."""
 
-    factory: SMTPFactory
-    _session: Session
-    _trail: Trail
     _acceptance: Acceptance
     _authentication: Authentication | None = None
     _envelope: Envelope | None = None
@@ -54,8 +54,6 @@ class SMTPConnection(Connection):
     #: Why the message that is arriving will be refused at its end.
     _trouble: Reply | None = None
     _advancing = False
-    #: The sink takes no more at present.
-    _blocked = False
     #: The client sends no more, but may wait for replies.
     _heard_all = False
     #: Closed, or about to be: answers that come now have nobody to go to.
@@ -72,26 +70,11 @@ class SMTPConnection(Connection):
         if not self.factory.terms.login_required:
             self.login_deadline = None
         self._offer()
-        if not self.factory.stages:
-            self._session.greet()
-            self._advance()
-            return
-        # Nothing is read while a hook thinks: what comes before the greeting stays in the network.
-        self._blocked = True
-        asked = self.factory.stages.ask("connect", self.peer)
-        asked.addCallbacks(lambda _: self._session.greet(), self._turn_away)
-        asked.addCallback(lambda _: self._unblock(None)).addErrback(self._faulted)
-
-    def _turn_away(self, failure: Failure) -> None:
-        if isinstance(failure.value, Refused):
-            reply = Reply(failure.value.code, failure.value.status, failure.value.text)
-            self._trail.refused(reply)
-        else:
-            reply = _TURNED_AWAY
-            self._trail.fault(failure)
-        self._session.turn_away(reply)
+        self._receive()
 
     def received(self, data: bytes) -> None:
+        if self._pace is not None:
+            self._pace.octets += len(data)
         self._session.receive(data)
         self._advance()
 
@@ -116,6 +99,7 @@ class SMTPConnection(Connection):
 
     def closed(self, reason: Failure) -> None:
         self._over = True
+        self._leave()
         self._forget()
         if self._authentication is not None:
             self._authentication.end()
@@ -210,6 +194,8 @@ class SMTPConnection(Connection):
         )
 
     def _meet(self, event: events.HelloSaid) -> None:
+        if self._too_fast():
+            return
         self.read_much(False)
         self._forget()
         if self.factory.stages:
@@ -218,6 +204,8 @@ class SMTPConnection(Connection):
             self._answer(OK)
 
     def _begin_mail(self, event: events.MailBegun) -> None:
+        if self._too_fast():
+            return
         origin, mail = self._origin(), event.mail
         try:
             checked = self.factory.intake.sender(origin, mail.sender)
@@ -244,6 +232,8 @@ class SMTPConnection(Connection):
             self._answer(OK)
 
     def _name_recipient(self, event: events.RecipientNamed) -> None:
+        if self._too_fast():
+            return
         rcpt = event.rcpt
         self._ask(
             "rcpt",
@@ -275,7 +265,20 @@ class SMTPConnection(Connection):
             self._take_recipient(found, rcpt)
 
     def _take_recipient(self, recipient: Recipient, rcpt: RcptTo) -> None:
+        visitor = self._visitor
         if self._over:
+            return
+        if visitor is None or not visitor.asks_recipients:
+            self._add_recipient(recipient, rcpt)
+            return
+        asked = visitor.recipient(self._current.reverse_path, str(rcpt.recipient))
+        self._start(asked, lambda refusal: self._add_recipient(recipient, rcpt, refusal))
+
+    def _add_recipient(self, recipient: Recipient, rcpt: RcptTo, refusal: Refusal | None = None) -> None:
+        if self._over:
+            return
+        if refusal is not None:
+            self._say_no(Refused(refusal.code, refusal.status, refusal.text), to=rcpt.recipient)
             return
         if rcpt.parameters:
             recipient = replace(recipient, orcpt=rcpt.orcpt, notify=rcpt.notify)
@@ -291,6 +294,8 @@ class SMTPConnection(Connection):
 
     def _tell_address(self, event: events.AddressAsked) -> None:
         """RFC 5321 section 3.5. Elsewhere is not asked about."""
+        if self._too_fast():
+            return
         origin = Origin(self.peer, self._session.helo, self._session.with_protocol, self.context)
         try:
             found = self.factory.intake.recipient(origin, event.address)
@@ -319,6 +324,7 @@ class SMTPConnection(Connection):
     def _begin_data(self, event: events.DataAsked) -> None:
         self._trouble = None
         self._sink = self.factory.intake.stage(self._current)
+        self._begin_pace()
         self.read_much(True)
         self._answer(START)
 
@@ -340,7 +346,7 @@ class SMTPConnection(Connection):
             self._trouble = _FAULT
             self._trail.fault(failure)
 
-    def _unblock(self, _: None) -> None:
+    def _unblock(self, _: object) -> None:
         self._blocked = False
         self._advance()
 
@@ -440,7 +446,13 @@ class SMTPConnection(Connection):
     def _say_no(self, refused: Refused, **fields: object) -> None:
         reply = Reply(refused.code, refused.status, refused.text)
         self._trail.refused(reply, **fields)
-        self._answer(reply)
+        visitor = self._visitor
+        delay = visitor.unknown_recipient() if visitor and refused.status == "5.1.1" else 0.0
+        if delay:
+            waiting = self._hold_back(delay).addCallback(lambda _: self._answer(reply))
+            waiting.addErrback(self._faulted)
+        else:
+            self._answer(reply)
 
 
 _METHODS: Mapping[type[Any], Callable[[SMTPConnection, Any], None]] = MappingProxyType(
@@ -463,7 +475,8 @@ _METHODS: Mapping[type[Any], Callable[[SMTPConnection, Any], None]] = MappingPro
 
 
 class SMTPFactory(ConnectionFactory):
-    """One SMTP service. Without `login` and `mechanisms` nobody can log in."""
+    """One SMTP service. Without `login` and `mechanisms` nobody can log in; without `strangers` nobody is
+    one."""
 
     protocol = SMTPConnection
 
@@ -474,8 +487,10 @@ class SMTPFactory(ConnectionFactory):
         login: Login | None = None,
         mechanisms: Mechanisms | None = None,
         hooks: Sequence[IMailHook] = (),
+        strangers: Strangers | None = None,
     ) -> None:
         super().__init__(wiring)
+        self._strangers = strangers
         self.stages = Stages(hooks, wiring.clock)
         self.intake, self.login, self.mechanisms = intake, login, mechanisms
         submission = wiring.service in _SUBMISSION
@@ -489,3 +504,9 @@ class SMTPFactory(ConnectionFactory):
             line_ends=LineEnds.NORMALISED if submission else LineEnds.STRICT,
             lmtp=wiring.service == "lmtp",
         )
+
+    def visitor(self, peer: Peer) -> Visitor | None:
+        """A client that has just come; None: it is no stranger."""
+        if self._strangers is None or self.terms.lmtp:
+            return None
+        return self._strangers.visitor(peer, public=not self.terms.login_required)
