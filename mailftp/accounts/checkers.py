@@ -29,6 +29,7 @@ from mailftp.accounts.passwords import SCRAM_ITERATIONS, SCRAM_SALT_OCTETS, Pass
 from mailftp.store.engine import Store
 from mailftp.store.queries import AccountWithVerifier
 from mailftp.store.records import Account, ScramKeys, Verifier
+from mailftp.wire.eager import eager
 
 #: An address that no account has, so that a name that cannot be one costs a look-up too.
 _NOBODY = "nobody@invalid"
@@ -77,12 +78,12 @@ class StoreChecker:
     # The three names and their case are ICredentialsChecker's.
     def requestAvatarId(self, credentials: Password | ScramProof) -> Deferred[bytes | tuple[()]]:
         if isinstance(credentials, ScramProof):
-            return Deferred.fromCoroutine(self._check_proof(credentials))
-        return Deferred.fromCoroutine(self._check_password(credentials))
+            return eager(self._check_proof(credentials))
+        return eager(self._check_password(credentials))
 
     def scram_keys(self, username: bytes) -> Deferred[ScramKeys]:
         """RFC 5802 section 5.1: salt and iterations, made up where there is no such account."""
-        return Deferred.fromCoroutine(self._scram_keys(username))
+        return eager(self._scram_keys(username))
 
     async def _find(self, username: bytes) -> tuple[Account, Verifier] | None:
         name = full_name(username, self._domains)
@@ -144,7 +145,7 @@ class CertificateChecker:
 
     # Its name and case are ICredentialsChecker's.
     def requestAvatarId(self, credentials: ClientCertificate) -> Deferred[bytes | tuple[()]]:
-        return Deferred.fromCoroutine(self._check(credentials))
+        return eager(self._check(credentials))
 
     async def _check(self, credentials: ClientCertificate) -> bytes | tuple[()]:
         """RFC 4422 appendix A: the authorization identity must be one that the certificate may act as."""

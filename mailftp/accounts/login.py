@@ -28,6 +28,7 @@ from mailftp.accounts.passwords import Busy
 from mailftp.accounts.realm import Client
 from mailftp.settings import IMPLICIT_TLS, Auth
 from mailftp.wire.connection import Connection
+from mailftp.wire.eager import eager
 from mailftp.wire.journal import Journal
 from mailftp.wire.peer import Peer
 
@@ -102,7 +103,7 @@ class Login:
         disabled or removed. Cancel the Deferred when the connection is lost; no avatar is left over then.
         """
         attempt = _Attempt(credentials, peer, service, context, close)
-        return Deferred.fromCoroutine(self._attempt(attempt, interfaces))
+        return eager(self._attempt(attempt, interfaces))
 
     async def _attempt(self, attempt: _Attempt, interfaces: tuple[type[Interface], ...]) -> LoggedIn:
         peer, journal = attempt.peer, attempt.journal

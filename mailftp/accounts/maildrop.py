@@ -21,6 +21,7 @@ from mailftp.store.names import mailbox_name
 from mailftp.store.queries import Copies, Indexes, OpenBody
 from mailftp.store.records import Account, BodyRef, Copy, MaildropListing
 from mailftp.store.units import Expunge, NoteRetrieved
+from mailftp.wire.eager import eager
 
 
 class MaildropLocks:
@@ -107,7 +108,7 @@ class StoreMaildrop:
         return self._account.address
 
     def open(self, folder: str = "INBOX") -> Deferred[Drops]:
-        return Deferred.fromCoroutine(self._open(folder))
+        return eager(self._open(folder))
 
     async def _open(self, folder: str) -> Drops:
         self._folder = mailbox_name(folder)
@@ -127,7 +128,7 @@ class StoreMaildrop:
         return Drops(listing.sizes, _uidls(listing))
 
     def read(self, numbers: tuple[int, ...]) -> Deferred[tuple[Content, ...]]:
-        return Deferred.fromCoroutine(self._read(numbers))
+        return eager(self._read(numbers))
 
     async def _read(self, numbers: tuple[int, ...]) -> tuple[Content, ...]:
         found = await self._store.read(Copies(self._mailbox_id, tuple(self._uids[n] for n in numbers)))
@@ -161,7 +162,7 @@ class StoreMaildrop:
         return await waiting
 
     def update(self, deleted: tuple[int, ...], retrieved: tuple[int, ...] = ()) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._update(deleted, retrieved))
+        return eager(self._update(deleted, retrieved))
 
     async def _update(self, deleted: tuple[int, ...], retrieved: tuple[int, ...]) -> None:
         commits: list[Deferred[Any]] = []

@@ -22,6 +22,7 @@ from mailftp.message.address import Address
 from mailftp.store.engine import Store
 from mailftp.store.queries import AccountWithVerifier
 from mailftp.store.records import Account
+from mailftp.wire.eager import eager
 from mailftp.wire.peer import Peer
 
 Avatar = tuple[type[Interface], object, Callable[[], None]]
@@ -94,7 +95,7 @@ class MailRealm:
     def requestAvatar(
         self, avatarId: bytes | tuple[()], mind: object, *interfaces: type[Interface]
     ) -> Deferred[Avatar]:
-        return Deferred.fromCoroutine(self._avatar(avatarId, mind, interfaces))
+        return eager(self._avatar(avatarId, mind, interfaces))
 
     async def _avatar(
         self, avatar_id: bytes | str | tuple[()], mind: object, interfaces: tuple[type[Interface], ...]

@@ -27,6 +27,7 @@ from mailftp.accounts.exchange import (
 )
 from mailftp.accounts.names import unescape_saslname
 from mailftp.store.records import ScramKeys
+from mailftp.wire.eager import eager
 
 #: Octets of a message: two names, a nonce and the channel binding, with room for extensions.
 LONGEST_MESSAGE = 2048
@@ -66,7 +67,7 @@ class Scram(Exchange):
         work: Coroutine[Deferred[Any], Any, Challenge | Proven]
         work = self._final(response) if self._started else self._first(response)
         self._started = True
-        return Deferred.fromCoroutine(work)
+        return eager(work)
 
     async def _first(self, response: bytes) -> Challenge:
         """client-first-message, RFC 5802 section 7."""

@@ -33,6 +33,7 @@ from mailftp.pop3.session import (
 )
 from mailftp.pop3.visits import Visits
 from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
+from mailftp.wire.eager import eager
 
 #: Octets of replies in one turn of the reactor. A client can ask for ten thousand messages in one chunk and
 #: read none of them: what is beyond this waits until the transport has room. Before the login there is
@@ -202,7 +203,7 @@ class POP3Connection(Connection):
     def _begin(self, work: Coroutine[Deferred[Any], Any, bytes]) -> bytes:
         """Start it; b"" unless it is done at once. Nothing is read from the client until it is."""
         self._reply = b""
-        done = Deferred.fromCoroutine(self._answered(work)).addCallback(self._done)
+        done = eager(self._answered(work)).addCallback(self._done)
         if not done.called:
             self._work = done
             self.pause()
