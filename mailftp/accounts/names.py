@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from mailftp.message.address import AddressFault, parse_address
 
 #: Octets of a login name: the longest address (RFC 5321 section 4.5.3.1), and no more before a login.
@@ -25,8 +27,12 @@ def full_name(username: bytes, domains: tuple[str, ...]) -> str | None:
     still takes as long as for one that has.
     """
     username, _ = split_folder(username)
-    if not 0 < len(username) <= LONGEST_NAME:
-        return None
+    return _full_name(username, domains) if 0 < len(username) <= LONGEST_NAME else None
+
+
+# Remembered: a login needs it twice, and the same clients come again and again.
+@lru_cache(maxsize=1024)
+def _full_name(username: bytes, domains: tuple[str, ...]) -> str | None:
     try:
         text = username.decode("utf-8")
         if "@" not in text and len(domains) == 1:

@@ -41,6 +41,9 @@ class FastServer(tcp.Server):
     _writable: Callable[[], None] | None = None
     #: Runs while we read away what a client sends after our last word.
     _patience: IDelayedCall | None = None
+    #: In `doRead`; and there the connection was told to close, with nothing left to send.
+    _in_read = False
+    _close_after_read = False
 
     @property
     def unsent(self) -> int:
@@ -70,10 +73,25 @@ class FastServer(tcp.Server):
     def loseConnection(self) -> None:
         if self.TLS or self.unsent or self.producer is not None or not self.connected or self.disconnecting:
             super().loseConnection()  # type: ignore[no-untyped-call]  # upstream
+        elif self._in_read:
+            # In this very turn, when the protocol has returned: no further trip through the reactor.
+            self.disconnecting = self._close_after_read = True
         elif not self._aborting:
             self.stopReading()  # type: ignore[no-untyped-call]  # upstream
             self.disconnecting = True
             self.reactor.callLater(0, self._close_unless_lost)  # type: ignore[attr-defined]  # it is both
+
+    def doRead(self) -> Any:
+        self._in_read = True
+        why = super().doRead()
+        self._in_read = False
+        if self._close_after_read and why is None and self.connected and not self._aborting:
+            if not self.unsent:
+                return self._postLoseConnection()
+            # It said more after that: what closes now is the end of writing, as ever.
+            self._close_after_read = False
+            self.stopReading()  # type: ignore[no-untyped-call]  # upstream
+        return why
 
     def _close_unless_lost(self) -> None:
         if self.connected and not self._aborting and self._postLoseConnection() is not None:
@@ -112,7 +130,7 @@ class FastServer(tcp.Server):
             return main.CONNECTION_LOST
 
     def readConnectionLost(self, reason: Failure) -> None:
-        if self._patience is not None:
+        if self._patience is not None or self._close_after_read:
             self.connectionLost(reason)
         else:
             super().readConnectionLost(reason)

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailftp.operation.log_lines import LONGEST_VALUE, LineObserver, json_line, text_line
+from mailftp.wire import journal as wire_journal
 from mailftp.wire.journal import Journal
 
 
@@ -160,6 +161,6 @@ class Observing(SynchronousTestCase):
     def test_journal(self) -> None:
         """What the journal records arrives with its context."""
         journal = Journal.new("ftp")
-        self.patch(Journal, "_log", self.log)
+        self.patch(wire_journal, "_LOG", self.log)
         journal.record("stored", name="a b")
         self.assertRegex(self.lines[0], r'info     ftp-[0-9a-f]{8} stored name="a b"\n\Z')

@@ -9,11 +9,14 @@ from typing import Any
 
 from twisted.internet import abstract, reactor, tcp
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.unix import Port as UnixPort
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import directlyProvides
 
 from mailftp.wire.transport import DISCARDING, FastServer, below, direct, install
 from tests import certificates
@@ -145,6 +148,74 @@ class Sending(TestCase):
             self.assertEqual(self.client.recv(10), b"bye")
             self.assertEqual(self.client.recv(10), b"")
             self.server.transport.write(b"late")
+
+        return Deferred.fromCoroutine(test())
+
+    def test_close_while_reading(self) -> Deferred[None]:
+        """Closing from inside dataReceived closes when that returns, by no further call, once; also where the
+        protocol is told of one half's end, and where it says more after it closed."""
+        clock = Clock()
+
+        async def test() -> None:
+            for last, half_closes in ((b"bye", False), (b"bye", True), (b"x" * 10000000 + b"bye", False)):
+                transport: Any = self.server.transport
+                transport.reactor = Later(transport.reactor, clock)
+                if half_closes:
+                    directlyProvides(self.server, IHalfCloseableProtocol)
+                told: list[str] = []
+                self.server.readConnectionLost = lambda told=told: told.append("half")
+
+                def close(data: bytes, transport: Any = transport, last: bytes = last) -> None:
+                    transport.loseConnection()
+                    transport.write(last)
+                    transport.loseConnection()
+                    self.assertFalse(self.server.lost.called)
+
+                self.server.dataReceived = close  # type: ignore[method-assign]
+                self.client.sendall(b"QUIT\r\n")
+                self.assertEqual(await self.read(len(last)), last)
+                reason = await self.server.lost
+                self.assertIsInstance(reason, ConnectionDone)
+                self.assertEqual((self.client.recv(1), told), (b"", []))
+                self.assertEqual(clock.getDelayedCalls(), [])
+                self.client.close()
+                await self.begin()
+
+        return Deferred.fromCoroutine(test())
+
+    def test_unread_while_reading(self) -> Deferred[None]:
+        """Closed from inside dataReceived over octets that are not read yet: the last word is not lost."""
+
+        async def test() -> None:
+            transport = self.server.transport
+            transport.bufferSize = 6
+
+            def close(data: bytes) -> None:
+                transport.write(b"421 bye\r\n")
+                transport.loseConnection()
+
+            self.server.dataReceived = close  # type: ignore[method-assign]
+            self.client.sendall(b"EHLO me\r\n" * 1000)
+            self.assertEqual(await self.read(9), b"421 bye\r\n")
+            self.client.sendall(b"EHLO me\r\n" * 1000)
+            await self.turns(2)
+            self.assertEqual(self.client.recv(1), b"")
+            self.client.close()
+            await self.server.lost
+
+        return Deferred.fromCoroutine(test())
+
+    def test_abort_while_reading(self) -> Deferred[None]:
+        """Closing and then aborting inside dataReceived is one loss, by abortion."""
+
+        async def test() -> None:
+            def close(data: bytes) -> None:
+                self.server.transport.loseConnection()
+                self.server.transport.abortConnection()
+
+            self.server.dataReceived = close  # type: ignore[method-assign]
+            self.client.sendall(b"x")
+            self.assertIsInstance(await self.server.lost, ConnectionAborted)
 
         return Deferred.fromCoroutine(test())
 
