@@ -11,6 +11,7 @@ from twisted.python import usage
 from mailftp import __version__
 from mailftp.cli.accounts import AccountOptions, run_account
 from mailftp.cli.aliases import AliasOptions, run_alias
+from mailftp.cli.dns import DNSOptions, run_dns
 from mailftp.cli.exits import DONE, FAILED, MISUSED, CommandFailed
 from mailftp.cli.folders import CheckOptions, InitOptions, check, init
 from mailftp.cli.options import Options
@@ -27,6 +28,7 @@ class Command(Options):
         ["account", None, AccountOptions, "Add, list, remove and change accounts."],
         ["alias", None, AliasOptions, "Lead addresses to others; let accounts send as them."],
         ["queue", None, QueueOptions, "List and steer outgoing mail."],
+        ["dns", None, DNSOptions, "Print the zones that mail needs, and check what the world sees."],
         ["reload", None, ReloadOptions, "Have the server take new settings and certificates."],
     ]
 
@@ -46,6 +48,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "account": run_account,
     "alias": run_alias,
     "queue": run_queue,
+    "dns": run_dns,
     "reload": reload,
 }
 

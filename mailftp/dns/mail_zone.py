@@ -50,6 +50,8 @@ class Wanted:
     kind: str
     data: str
     why: str
+    #: Mail works without it, less well.
+    optional: bool = False
     ttl: int = DEFAULT_TTL
 
     @property
@@ -91,7 +93,11 @@ def mail_records(site: Site, domain: str, dkim: Mapping[str, str]) -> list[Wante
     found.append(Wanted(f"_dmarc.{at}", "TXT", quoted(dmarc), "DMARC: what to do with forgeries"))
     found.append(
         Wanted(
-            f"_smtp._tls.{at}", "TXT", quoted(f"v=TLSRPTv1; rua={postmaster}"), "TLSRPT: reports about TLS"
+            f"_smtp._tls.{at}",
+            "TXT",
+            quoted(f"v=TLSRPTv1; rua={postmaster}"),
+            "TLSRPT: reports about TLS",
+            optional=True,
         )
     )
     if "https" in site.ports:
@@ -102,13 +108,14 @@ def mail_records(site: Site, domain: str, dkim: Mapping[str, str]) -> list[Wante
     for name, services in _WEB_NAMES.items():
         taken = (site.hostname, *site.domains, *site.nameservers)
         if any(service in site.ports for service in services) and f"{name}.{domain}" not in taken:
-            found.append(Wanted(f"{name}.{at}", "CNAME", host, "where programs find their settings"))
+            found.append(Wanted(f"{name}.{at}", "CNAME", host, "where programs find their settings", True))
     found += _service_records(site, at, host)
     found += [
-        Wanted(at, "CAA", f'0 issue "{authority}"', "who may issue certificates")
+        Wanted(at, "CAA", f'0 issue "{authority}"', "who may issue certificates", True)
         for authority in site.authorities
     ]
-    found.append(Wanted(at, "CAA", f'0 iodef "{postmaster}"', "who is told of a refused certificate"))
+    iodef = f'0 iodef "{postmaster}"'
+    found.append(Wanted(at, "CAA", iodef, "who is told of a refused certificate", True))
     return found
 
 
@@ -117,13 +124,13 @@ def _service_records(site: Site, at: str, host: str) -> Iterable[Wanted]:
         port = site.ports.get(service)
         if port is None:
             # RFC 6186 section 3.4: a single dot says that there is no such service.
-            yield Wanted(f"{label}.{at}", "SRV", "0 0 0 .", f"{service} is not offered")
+            yield Wanted(f"{label}.{at}", "SRV", "0 0 0 .", f"{service} is not offered", True)
         else:
-            yield Wanted(f"{label}.{at}", "SRV", f"{priority} 1 {port} {host}", f"where {service} is")
+            yield Wanted(f"{label}.{at}", "SRV", f"{priority} 1 {port} {host}", f"where {service} is", True)
     for service, label, priority in _MORE_SERVICES:
         port = site.ports.get(service)
         if port is not None:
-            yield Wanted(f"{label}.{at}", "SRV", f"{priority} 1 {port} {host}", f"where {service} is")
+            yield Wanted(f"{label}.{at}", "SRV", f"{priority} 1 {port} {host}", f"where {service} is", True)
 
 
 def host_records(site: Site) -> list[Wanted]:
@@ -135,7 +142,7 @@ def host_records(site: Site) -> list[Wanted]:
     ]
     if site.hostname not in site.domains and site.addresses:
         # RFC 7208 section 2.3: bounces have no sender, and the name in EHLO is checked in its place.
-        found.append(Wanted(host, "TXT", quoted("v=spf1 a -all"), "SPF: the host's own bounces"))
+        found.append(Wanted(host, "TXT", quoted("v=spf1 a -all"), "SPF: the host's own bounces", True))
     return found
 
 
