@@ -11,7 +11,7 @@ from mailftp.accounts.login import LoggedIn, LoginRefused, LoginThrottled, Login
 from mailftp.accounts.sasl import Challenge, Proven, SASLFault
 from mailftp.imap.capabilities import capabilities
 from mailftp.imap.commands import Bad, Command, No, Ok, State, nothing
-from mailftp.imap.context import CONDSTORE, QRESYNC, Context
+from mailftp.imap.context import CONDSTORE, IMAP4REV2, QRESYNC, UIDONLY, UTF8_ACCEPT, Context
 from mailftp.imap.parser import Parser, SyntaxFault
 from mailftp.wire.scan import TOO_LONG
 
@@ -24,6 +24,9 @@ _PAIRS, _FIELD, _VALUE = 30, 30, 1024
 ENABLED: dict[bytes, bytes] = {
     CONDSTORE: b"CONDSTORE",
     QRESYNC: b"QRESYNC",
+    IMAP4REV2: b"IMAP4rev2",
+    UTF8_ACCEPT: b"UTF8=ACCEPT",
+    UIDONLY: b"UIDONLY",
 }
 
 
@@ -201,8 +204,6 @@ def _parse_enable(parser: Parser) -> list[bytes]:
 
 async def _enable(context: Context, names: list[bytes]) -> Ok:
     """ENABLE, RFC 9051 section 6.3.1; what is not known is passed over."""
-    # RFC 6855 section 3 and RFC 9586 section 3.1: not within a mailbox, whose messages were shown in another
-    # way.
     wanted = [name for name in dict.fromkeys(names) if name in ENABLED and name not in context.enabled]
     context.enabled.update(wanted)
     if QRESYNC in wanted:

@@ -118,6 +118,11 @@ class Parser:
         """An atom that has no case: in capitals."""
         return self._match(_ATOM, "a keyword")[0].upper()
 
+    def peek_keyword(self) -> bytes:
+        """The keyword that comes next; b"" when none does."""
+        found = _ATOM.match(self._text, self._position)
+        return b"" if found is None else found[0].upper()
+
     def astring(self) -> bytes:
         """An atom, in which ] may stand, or a string."""
         if self.peek() in (b'"', b"{"):

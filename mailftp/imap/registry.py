@@ -12,6 +12,8 @@ from mailftp.imap import (
     idling,
     listing,
     mailboxes,
+    metadata,
+    quota,
     selecting,
     storing,
 )
@@ -25,6 +27,8 @@ _GROUPS: tuple[tuple[Command[Any] | MessageCommand, ...], ...] = (
     listing.COMMANDS,
     mailboxes.COMMANDS,
     storing.COMMANDS,
+    metadata.COMMANDS,
+    quota.COMMANDS,
     idling.COMMANDS,
 )
 

@@ -73,7 +73,7 @@ def _parse_known(parser: Parser) -> _Known:
         if parser.peek() == b" ":
             parser.space()
         if parser.peek() == b"(":
-            # What the client knows of numbers helps a server that has not kept all expunges; ours has.
+            # What the client knows of numbers would make the answer shorter where expunges are forgotten.
             parser.open()
             parser.sequence_set()
             parser.space()
@@ -123,7 +123,7 @@ def _describe(context: Context) -> None:
         context.respond(b'LIST () "/" %b' % name)
     else:
         context.respond(b"0 RECENT")
-        unseen = state.first_unseen()
+        unseen = None if context.uidonly else state.first_unseen()
         if unseen is not None:
             context.respond(b"OK [UNSEEN %d] the first" % (unseen + 1))
     context.respond(

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, fail
 
 from mailftp.accounts.passwords import make_verifier
 from mailftp.imap.output import PIECE
+from mailftp.settings import Quota
 from mailftp.store.engine import StoreFault
 from mailftp.store.queries import ListMailbox
 from mailftp.store.units import (
@@ -17,6 +18,7 @@ from mailftp.store.units import (
     Expunge,
     FlagChange,
     RemoveAccount,
+    SetAccount,
     SetVerifier,
     StoreFlags,
 )
@@ -252,6 +254,21 @@ class EndingTests(ServerTestCase):
         self.store.failing = {}
         self.assertEqual(client.exchange(b"e NOOP\r\n"), b"e OK done\r\n")
         self.assertEqual(len(self.flushLoggedErrors(StoreFault, OSError)), 2)
+
+
+class QuotaTests(ServerTestCase):
+    def test_quota(self) -> None:
+        """RFC 9208: in units of 1,024 octets; an account's own setting wins at once; COPY is held to it."""
+        factory = self.make_factory(quota=Quota(mail=10 * 1024))
+        client = self.connect(factory)
+        client.exchange(b"a LOGIN bob hungry\r\nb SELECT INBOX\r\n")
+        answer = b'* QUOTA "mail" (STORAGE 1 10)\r\nc OK done\r\n'
+        self.assertEqual(client.exchange(b"c GETQUOTA mail\r\n"), answer)
+        self.commit(SetAccount("bob@example.test", (("mail_quota", 200),)))
+        answer = client.exchange(b"d GETQUOTA mail\r\n")
+        self.assertIn(b"(STORAGE 1 0)", answer)
+        self.assertEqual(client.exchange(b"e COPY 1:* Sent\r\n"), b"e NO [OVERQUOTA] the mailbox is full\r\n")
+        self.assertTrue(client.exchange(b"f MOVE 1:* Sent\r\n").endswith(b"f OK moved\r\n"))
 
 
 class PressureTests(ServerTestCase):
