@@ -33,6 +33,11 @@ _LOGGED_IN: tuple[bytes, ...] = (
     b"MULTIAPPEND",
     b"BINARY",
     b"REPLACE",
+    b"ESEARCH",
+    b"SEARCHRES",
+    b"WITHIN",
+    b"PARTIAL",
+    b"INPROGRESS",
 )
 
 

@@ -54,6 +54,10 @@ class Output:
             self._gathered = 0
             self._connection.send(data if self.encode is None else self.encode(data))
 
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._connection.factory.wiring.clock.seconds()
+
     async def room(self, most: int = PIECE) -> None:
         """Return when it is good to write on: the client has read what it was sent, and others have had their
         turn. At once, as long as less than `most` was gathered."""

@@ -14,6 +14,7 @@ from mailftp.imap import (
     mailboxes,
     metadata,
     quota,
+    search,
     selecting,
     storing,
 )
@@ -29,6 +30,7 @@ _GROUPS: tuple[tuple[Command[Any] | MessageCommand, ...], ...] = (
     storing.COMMANDS,
     metadata.COMMANDS,
     quota.COMMANDS,
+    search.COMMANDS,
     idling.COMMANDS,
 )
 

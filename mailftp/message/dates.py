@@ -49,6 +49,19 @@ def format_date(when: float) -> str:
 def parse_date(value: bytes) -> float | None:
     """Seconds since the epoch, or None for what is no date. Takes the obsolete syntax: comments, two and
     three digit years, named zones."""
+    found = _parse(value)
+    return None if found is None else found[0]
+
+
+def written_day(value: bytes) -> int | None:
+    """The day of a date as it is written, whatever its time and zone, in days since the epoch: what SENTON
+    and its like go by (RFC 3501 section 6.4.4)."""
+    found = _parse(value)
+    return None if found is None else int((found[0] + found[1] * 60) // 86400)
+
+
+def _parse(value: bytes) -> tuple[float, int] | None:
+    """Seconds since the epoch, and minutes that the zone is east of UTC."""
     value = value[:_MOST].replace(b"\r", b" ").replace(b"\n", b" ")
     if b"(" in value:
         value = _COMMENT.sub(b" ", value)
@@ -67,15 +80,17 @@ def parse_date(value: bytes) -> float | None:
             east = -east
     else:
         east = _ZONES.get((zone or b"").lower(), 0)
-    return _seconds(number, month, int(day), int(hour), int(minute), int(second or 0), east)
+    seconds = _seconds(number, month, int(day), int(hour), int(minute), int(second or 0), east)
+    return None if seconds is None else (seconds, east)
 
 
-def _parse_ctime(value: bytes) -> float | None:
+def _parse_ctime(value: bytes) -> tuple[float, int] | None:
     found = _CTIME.match(value)
     if found is None:
         return None
     month, day, hour, minute, second, year = found.groups()
-    return _seconds(int(year), month, int(day), int(hour), int(minute), int(second), 0)
+    seconds = _seconds(int(year), month, int(day), int(hour), int(minute), int(second), 0)
+    return None if seconds is None else (seconds, 0)
 
 
 def _seconds(

@@ -33,7 +33,7 @@ def decode_words(text: bytes) -> str:
 def decode_charset(octets: bytes, charset: bytes) -> str:
     """A text of that character set, of which the last character may be cut; UTF-8 or else Latin-1 where the
     name is empty or nobody knows it. Storable, as `decode_words`."""
-    name = _charset(charset)
+    name = known_charset(charset)
     # US-ASCII is what mail says that was never looked at.
     if not name or name in ("us_ascii", "ascii"):
         return _storable(octets.decode("utf-8", "ignore") if _cut_utf8(octets) else _raw(octets))
@@ -56,7 +56,7 @@ def _decode_words(text: bytes) -> str:
     at = 0
     for found in _WORD.finditer(text):
         between = text[at : found.start()]
-        name = _charset(found[1])
+        name = known_charset(found[1])
         adjacent = at and _SPACE.match(between)
         if not name:
             continue
@@ -75,7 +75,8 @@ def _decode_words(text: bytes) -> str:
     return "".join(out)
 
 
-def _charset(name: bytes) -> str:
+def known_charset(name: bytes) -> str:
+    """As Python's codecs have it, with _ for -; "" for one that nobody knows, and for what is no charset."""
     known = name.partition(b"*")[0].decode("ascii").lower().replace("-", "_")
     return known if known in _CHARSETS or known.replace(".", "_") in _CHARSETS else ""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from mailftp.message.index import MessageIndex
+from mailftp.store.criteria import HeaderTest, TextTest
 from mailftp.store.records import (
     Account,
     Alias,
@@ -158,6 +159,19 @@ class ReadMessages(Query[MessageTexts | None]):
     uids: range | tuple[int, ...]
     header_only: bool = False
     with_index: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchMessages(Query[tuple[tuple[int, ...], ...]]):
+    """Of these UIDs those that pass, for each of the tests, ascending; a UID that is gone passes none.
+
+    All are read: mailftp.store.searching asks for a piece at a time. Raises NoSuchMailbox.
+    """
+
+    account_id: int
+    mailbox_id: int
+    uids: tuple[int, ...]
+    tests: tuple[HeaderTest | TextTest, ...]
 
 
 @dataclass(frozen=True, slots=True)

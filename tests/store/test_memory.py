@@ -15,11 +15,21 @@ from tests.store.copying import Copying
 from tests.store.hierarchy import Hierarchy
 from tests.store.listing import Listing
 from tests.store.messages import message, staged
+from tests.store.searching import Searching
 from tests.store.steering import Steering
 
 
 class MemoryConformance(
-    Aliasing, Annotations, Appending, Copying, Hierarchy, Listing, Steering, Conformance, TestCase
+    Aliasing,
+    Annotations,
+    Appending,
+    Copying,
+    Hierarchy,
+    Listing,
+    Searching,
+    Steering,
+    Conformance,
+    TestCase,
 ):
     #: Where the number of expunges that are remembered is read.
     tombstone_modules = (state,)

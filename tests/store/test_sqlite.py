@@ -18,11 +18,21 @@ from tests.store.conformance import Conformance
 from tests.store.copying import Copying
 from tests.store.hierarchy import Hierarchy
 from tests.store.listing import Listing
+from tests.store.searching import Searching
 from tests.store.steering import Steering
 
 
 class SQLiteConformance(
-    Aliasing, Annotations, Appending, Copying, Hierarchy, Listing, Steering, Conformance, TestCase
+    Aliasing,
+    Annotations,
+    Appending,
+    Copying,
+    Hierarchy,
+    Listing,
+    Searching,
+    Steering,
+    Conformance,
+    TestCase,
 ):
     #: Where the number of expunges that are remembered is read.
     tombstone_modules = (expunging,)

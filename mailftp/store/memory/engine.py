@@ -24,6 +24,7 @@ from mailftp.store.memory import (
     metadata,
     queue,
     reading,
+    searching,
 )
 from mailftp.store.memory.state import State
 from mailftp.store.records import StagedBody
@@ -76,6 +77,7 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.ListPlaces: listing.list_places,
     queries.ReadReady: listing.read_ready,
     queries.ReadMessages: listing.read_messages,
+    queries.SearchMessages: searching.search_messages,
     queries.ListMaildrop: maildrops.list_maildrop,
     queries.Copies: maildrops.copies,
     queries.Bodies: reading.bodies,

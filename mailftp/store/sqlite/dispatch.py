@@ -20,6 +20,7 @@ from mailftp.store.sqlite import (
     metadata,
     queue,
     reading,
+    searching,
     sweeping,
     texts,
 )
@@ -74,6 +75,7 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.ListPlaces: listing.list_places,
     queries.ReadReady: texts.read_ready,
     queries.ReadMessages: texts.read_messages,
+    queries.SearchMessages: searching.search_messages,
     queries.ListMaildrop: maildrops.list_maildrop,
     queries.Copies: maildrops.copies,
     queries.Bodies: reading.bodies,

@@ -1,0 +1,258 @@
+"""Searches of one mailbox, over any engine: what the columns know is answered at once, identifiers, headers
+and texts are read for those messages alone that are still in doubt, a piece at a time.
+
+What is known of a test is two rows of bits, a byte for each message, as one large number: whether it was
+answered, and the answer. So And, Or and Not of a hundred thousand messages are one operation of a few
+microseconds, and of each message it is known whether it matches for sure, and whether it may.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from mailftp.store.criteria import (
+    All,
+    And,
+    Criterion,
+    Email,
+    HasFlag,
+    HeaderTest,
+    Modseq,
+    Not,
+    Or,
+    PlaceTest,
+    Received,
+    Saved,
+    Size,
+    Test,
+    TextTest,
+    Uids,
+)
+from mailftp.store.engine import LimitReached
+from mailftp.store.queries import ListPlaces, Query, SearchMessages
+
+#: Tests of one search, and those that look into texts: each of the latter may read every message.
+TESTS_LIMIT = 1_000
+TEXTS_LIMIT = 50
+#: Trees are walked by functions that call themselves.
+DEPTH_LIMIT = 200
+
+#: What one read of messages takes at most: it holds a thread and a state of the database.
+PIECE_MESSAGES = 2_000
+PIECE_OCTETS = 8 << 20
+#: The same of headers, whose length nobody knows beforehand.
+PIECE_HEADERS = 2_000
+
+
+class Columns(Protocol):
+    """A mailbox's listing, or what is kept of it (mailftp.imap.mailbox_state)."""
+
+    uids: array[int]
+    modseqs: array[int]
+    sizes: array[int]
+    received: array[float]
+    flag_numbers: array[int]
+
+    @property
+    def flag_sets(self) -> Sequence[frozenset[str]]: ...
+
+
+class Reads(Protocol):
+    """A store, as far as this module goes."""
+
+    def read(self, query: Query[Any]) -> Deferred[Any]: ...
+
+
+class Search:
+    """Made on the columns as they are now, and run at once or later: it keeps what it needs of them.
+
+    Raises LimitReached.
+    """
+
+    def __init__(self, criterion: Criterion, columns: Columns) -> None:
+        tests = check(criterion)
+        self._criterion = criterion
+        self._uids = columns.uids[:]
+        self._sizes = columns.sizes[:]
+        self._full = _number(b"\1" * len(self._uids))
+        #: What was answered, and how.
+        self._known: dict[Test, tuple[int, int]] = {}
+        self._open: list[Test] = []
+        for test in tests:
+            answer = _by_columns(test, columns)
+            if answer is None:
+                self._open.append(test)
+                self._known[test] = 0, 0
+            else:
+                self._known[test] = self._full, _number(answer)
+
+    def _bounds(self, criterion: Criterion) -> tuple[int, int]:
+        """Those that match for sure, and those that may."""
+        if isinstance(criterion, Not):
+            sure, may = self._bounds(criterion.criterion)
+            return self._full ^ may, self._full ^ sure
+        if isinstance(criterion, And | Or):
+            both = [self._bounds(each) for each in criterion.criteria]
+            if isinstance(criterion, And):
+                sure = may = self._full
+                for one, other in both:
+                    sure, may = sure & one, may & other
+            else:
+                sure = may = 0
+                for one, other in both:
+                    sure, may = sure | one, may | other
+            return sure, may
+        known, answer = self._known[criterion]
+        return answer & known, answer | (self._full ^ known)
+
+    def doubtful(self) -> array[int]:
+        """UIDs of messages of which it is not known yet whether they match; ascending."""
+        sure, may = self._bounds(self._criterion)
+        return self._named(may ^ sure)
+
+    def matches(self) -> array[int]:
+        """UIDs of those that match for sure, ascending."""
+        return self._named(self._bounds(self._criterion)[0])
+
+    def _named(self, bits: int) -> array[int]:
+        if not bits:
+            return array("I")
+        return array("I", compress(self._uids, bits.to_bytes(len(self._uids), "little")))
+
+    def _bits(self, uids: Iterable[int]) -> int:
+        row = bytearray(len(self._uids))
+        for uid in uids:
+            row[bisect_left(self._uids, uid)] = 1
+        return _number(row)
+
+    def _learn(self, test: Test, asked: int, answer: int) -> None:
+        known, before = self._known[test]
+        self._known[test] = known | asked, before | answer
+
+    async def run(
+        self,
+        store: Reads,
+        account_id: int,
+        mailbox_id: int,
+        progress: Callable[[int, int], None] = lambda done, whole: None,
+    ) -> array[int]:
+        """The UIDs of what matches, ascending; a message that is gone by now is in it or not.
+
+        `progress` is told how many messages of how many were looked into. Fails with what the store fails
+        with, NoSuchMailbox included.
+        """
+        places = [test for test in self._open if isinstance(test, PlaceTest)]
+        if places and (doubtful := self.doubtful()):
+            await self._ask_places(store, account_id, mailbox_id, places, doubtful)
+        for kind in (HeaderTest, TextTest):
+            tests = tuple(test for test in self._open if isinstance(test, kind))
+            if tests and (doubtful := self.doubtful()):
+                done = 0
+                for piece in self._pieces(doubtful, whole=kind is TextTest):
+                    found = await store.read(SearchMessages(account_id, mailbox_id, tuple(piece), tests))
+                    asked = self._bits(piece)
+                    for test, uids in zip(tests, found, strict=True):
+                        self._learn(test, asked, self._bits(uids))
+                    done += len(piece)
+                    progress(done, len(doubtful))
+        return self.matches()
+
+    async def _ask_places(
+        self, store: Reads, account_id: int, mailbox_id: int, tests: Iterable[Test], doubtful: array[int]
+    ) -> None:
+        within = range(doubtful[0], doubtful[-1] + 1)
+        places = await store.read(ListPlaces(account_id, mailbox_id, within))
+        asked = self._bits(doubtful)
+        there = set(self._uids)
+        for test in tests:
+            if isinstance(test, Saved):
+                hits = [_between(test, when) for when in places.saved]
+            elif isinstance(test, Email):
+                hits = [number == test.email_id for number in places.email_ids]
+            else:
+                hits = [number == test.thread_id for number in places.thread_ids]  # type: ignore[union-attr]
+            self._learn(test, asked, self._bits(uid for uid in compress(places.uids, hits) if uid in there))
+
+    def _pieces(self, uids: array[int], *, whole: bool) -> Iterable[array[int]]:
+        if not whole:
+            for start in range(0, len(uids), PIECE_HEADERS):
+                yield uids[start : start + PIECE_HEADERS]
+            return
+        piece = array("I")
+        octets = 0
+        for uid in uids:
+            size = self._sizes[bisect_left(self._uids, uid)]
+            if piece and (octets + size > PIECE_OCTETS or len(piece) >= PIECE_MESSAGES):
+                yield piece
+                piece, octets = array("I"), 0
+            piece.append(uid)
+            octets += size
+        if piece:
+            yield piece
+
+
+def _number(row: bytes | bytearray) -> int:
+    return int.from_bytes(row, "little")
+
+
+def _between(test: Received | Saved, when: float) -> bool:
+    return (test.since is None or when >= test.since) and (test.before is None or when < test.before)
+
+
+def _by_columns(test: Test, columns: Columns) -> bytes | None:
+    """A byte for each message, 1 for those that pass; None where the columns do not know."""
+    if isinstance(test, All):
+        return b"\1" * len(columns.uids)
+    if isinstance(test, Uids):
+        row = bytearray(len(columns.uids))
+        for first, last in test.spans:
+            start, end = bisect_left(columns.uids, first), bisect_right(columns.uids, last)
+            row[start:end] = b"\1" * (end - start)
+        return bytes(row)
+    if isinstance(test, HasFlag):
+        wanted = test.flag.lower()
+        has = [any(flag.lower() == wanted for flag in flags) for flags in columns.flag_sets]
+        return bytes(map(has.__getitem__, columns.flag_numbers))
+    if isinstance(test, Received):
+        return bytes(_between(test, when) for when in columns.received)
+    if isinstance(test, Size):
+        above = -1 if test.above is None else test.above
+        if test.below is None:
+            return bytes(size > above for size in columns.sizes)
+        below = test.below
+        return bytes(above < size < below for size in columns.sizes)
+    if isinstance(test, Modseq):
+        least = test.least
+        return bytes(modseq >= least for modseq in columns.modseqs)
+    return None
+
+
+def tests_of(criterion: Criterion, depth: int = 0) -> Iterator[Test]:
+    """All tests of a tree. Raises LimitReached when it is too deep."""
+    if depth > DEPTH_LIMIT:
+        raise LimitReached(f"a search has at most {DEPTH_LIMIT} levels")
+    if isinstance(criterion, Not):
+        yield from tests_of(criterion.criterion, depth + 1)
+    elif isinstance(criterion, And | Or):
+        for each in criterion.criteria:
+            yield from tests_of(each, depth + 1)
+    else:
+        yield criterion
+
+
+def check(criterion: Criterion) -> tuple[Test, ...]:
+    """All tests of a search that is about to be evaluated, each once. Raises LimitReached for one that would
+    keep the server busy."""
+    tests = tuple(tests_of(criterion))
+    if len(tests) > TESTS_LIMIT:
+        raise LimitReached(f"a search has at most {TESTS_LIMIT} keys, and this one has {len(tests)}")
+    looking = sum(isinstance(test, HeaderTest | TextTest) for test in tests)
+    if looking > TEXTS_LIMIT:
+        raise LimitReached(f"a search looks for at most {TEXTS_LIMIT} texts, and this one for {looking}")
+    return tuple(dict.fromkeys(tests))
