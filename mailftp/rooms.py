@@ -33,7 +33,9 @@ from mailftp.dns.servers import parse_server
 from mailftp.dns.zone import Zones
 from mailftp.files.home import IHome
 from mailftp.files.homes import Homes
+from mailftp.files.rules import Rulebook
 from mailftp.files.threads import FileThreads
+from mailftp.ftp.pace import Allowances
 from mailftp.ftp.server import FTPFactory
 from mailftp.imap.mailbox_states import MailboxStates
 from mailftp.imap.server import IMAPFactory
@@ -148,6 +150,8 @@ class Rooms:
     mechanisms: Mechanisms
     intake: Intake
     strangers: Strangers
+    #: FTP's logins, of both its services.
+    allowances: Allowances
     _factories: list[ConnectionFactory] = field(default_factory=list)
 
     def factory(
@@ -167,7 +171,7 @@ class Rooms:
         )
         made: ConnectionFactory
         if protocol == "ftp":
-            made = FTPFactory(wiring, self.login, base.reactor)
+            made = FTPFactory(wiring, self.login, base.reactor, self.allowances)
         elif protocol == "dns":
             made = QueryFactory(wiring, base.authority)
         elif protocol == "pop3":
@@ -197,7 +201,8 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
     strangers = Strangers(
         settings.strangers, settings.origin.trusted, base.reactor, resolver, base.greylist, time.time
     )
-    return Rooms(settings, login, Mechanisms(login.portal), intake, strangers)
+    allowances = Allowances(Rulebook(settings.ftp))
+    return Rooms(settings, login, Mechanisms(login.portal), intake, strangers, allowances)
 
 
 def answering_address(settings: Settings) -> str:

@@ -88,8 +88,8 @@ class Entry(NamedTuple):
     whole: bool = True
     #: When it was made, in seconds since the epoch; only where it was asked for, and the disk knows.
     created: float | None = None
-    #: What may be done with it: the `perm` fact (RFC 3659 section 7.5.5); "" where nobody said.
-    perm: str = ""
+    #: What may be done with it: the `perm` fact (RFC 3659 section 7.5.5); None where nobody said.
+    perm: str | None = None
 
 
 class Facts(NamedTuple):

@@ -6,9 +6,11 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from mailftp.files.commits import Commits
+from mailftp.files.digests import Digests
 from mailftp.files.folder import HomeFolder
+from mailftp.files.ground import Ground
 from mailftp.files.home import IHome
-from mailftp.files.policy import Policy
+from mailftp.files.rules import ANONYMOUS, Rulebook
 from mailftp.files.threads import Runner
 from mailftp.files.usage import Usage
 from mailftp.settings import Settings
@@ -40,6 +42,8 @@ class Homes:
         self._settings = settings
         self._threads = threads
         self._commits = Commits(threads, settings.ftp.durable)
+        self._digests = Digests()
+        self._rulebook = Rulebook(settings.ftp)
         self._usages: WeakValueDictionary[Path, Usage] = WeakValueDictionary()
 
     def home_for(self, address: str, quota: int | None) -> IHome:
@@ -52,34 +56,44 @@ class Homes:
             raise ValueError(f"not an address: {address!r}")
         ftp = self._settings.ftp
         root = ftp.root / folder_name(domain) / folder_name(local)
+        account = address.lower()
+        return self._home(root, account, self._usage(root, quota, self._rulebook.terms(account).names))
+
+    def _home(self, root: Path, account: str, usage: Usage, create: bool = True) -> HomeFolder:
+        ftp = self._settings.ftp
+        mounts = {
+            folder.name.encode(): Ground(
+                folder.folder, self._usage(folder.folder, folder.quota, folder.names)
+            )
+            for folder in self._rulebook.folders(account)
+        }
         return HomeFolder(
             root,
             self._threads,
             self._commits,
-            self._usage(root, quota),
-            policy=Policy(),
+            usage,
+            policy=self._rulebook.policy(account),
+            digests=self._digests,
+            mounts=mounts,
             durable=ftp.durable,
             visible_partials=ftp.visible_partials,
+            create=create,
+            umask=self._rulebook.terms(account).umask,
         )
 
-    def _usage(self, root: Path, quota: int | None) -> Usage:
+    def _usage(self, root: Path, quota: int | None, names: int | None) -> Usage:
         usage = self._usages.get(root)
-        if usage is None or (usage.quota is None) != (quota is None):
-            usage = self._usages[root] = Usage(root, quota)
-        usage.quota = quota
+        kinds = (quota is None, names is None)
+        if usage is None or (usage.quota is None, usage.names is None) != kinds:
+            usage = self._usages[root] = Usage(root, quota, names)
+        usage.quota, usage.names = quota, names
         return usage
 
     def anonymous(self) -> IHome | None:
-        """The folder that everybody may read; None when the settings name none."""
+        """The folder that everybody may read, and write to where a rule says so; None when the settings name
+        none. What strangers store there may take no more than an account's files."""
         folder = self._settings.ftp.anonymous
         if folder is None:
             return None
-        return HomeFolder(
-            folder,
-            self._threads,
-            self._commits,
-            Usage(folder, None),
-            policy=Policy(read_only=True),
-            durable=False,
-            create=False,
-        )
+        usage = self._usage(folder, self._settings.quota.files, self._rulebook.terms(ANONYMOUS).names)
+        return self._home(folder, ANONYMOUS, usage, create=False)

@@ -35,7 +35,7 @@ def entry_of(
     arrived: int | None = None,
     whole: bool = True,
     created: float | None = None,
-    perm: str = "",
+    perm: str | None = None,
 ) -> Entry:
     """An entry from what stat said of a name."""
     mode = found.st_mode

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from mailftp.accounts.login import LoginRefused, LoginThrottled, LoginUnavailable
-from mailftp.ftp.session import Argument, Command, Phase, Session
+from mailftp.files.home import IHome
+from mailftp.ftp.session import Answer, Argument, Command, Crowded, Phase, Session
 from mailftp.ftp.syntax import octets, parse_number, reply
 
 _ANONYMOUS = frozenset({"anonymous", "ftp"})
 
 
-def user(session: Session, argument: str) -> bytes:
-    """USER: RFC 959 section 4.1.1. After a login it begins another one, as the RFC says it may."""
+def user(session: Session, argument: str) -> Answer:
+    """USER: RFC 959 section 4.1.1. After a login it begins another one, as the RFC says it may. Whoever has
+    shown a certificate of that account in the handshake needs no password: RFC 4217 section 10.1."""
     name = argument.strip()
     session.outside.log_out()
     session.outside.data.abandon()
     session.forget()
-    if session.terms.tls_required and not session.outside.secure:
-        return reply(530, "Say AUTH TLS first")
     session.anonymous = session.terms.anonymous and name.lower() in _ANONYMOUS
+    session.user = octets(name)
+    known = b"anonymous" if session.anonymous else _full(session)
+    session.tls_required = session.terms.tls_required or session.terms.tls_required_for(known)
+    if session.tls_required and not session.outside.secure:
+        return reply(530, "Say AUTH TLS first")
     if not session.anonymous and not session.outside.password_allowed():
         # Said now: a client that hears 331 sends the password, and then it has been in the clear.
         return reply(530, "No passwords without encryption: say AUTH TLS first")
-    session.user = octets(name)
+    if not session.anonymous and session.outside.certified(_full(session)):
+        return _enter(session, session.outside.log_in_certified(_full(session)), 232)
     session.phase = Phase.NAMED
     return reply(331, "Your e-mail address, please" if session.anonymous else "Password, please")
 
 
-async def password(session: Session, argument: str) -> bytes:
+def password(session: Session, argument: str) -> Answer:
     """PASS: RFC 959 section 4.1.1."""
     if session.phase is not Phase.NAMED:
         return reply(503, "Say USER first")
     session.phase = Phase.GREETED
+    attempt = session.outside.log_in(_full(session), octets(argument), session.anonymous)
+    return _enter(session, attempt, 230)
+
+
+async def _enter(session: Session, attempt: Deferred[IHome], code: int) -> bytes:
     try:
-        home = await session.outside.log_in(_full(session), octets(argument), session.anonymous)
+        home = await attempt
     except LoginRefused:
         session.failures += 1
         if session.failures >= session.terms.failures_closed:
@@ -41,11 +54,14 @@ async def password(session: Session, argument: str) -> bytes:
     except LoginThrottled as throttled:
         session.close(reply(421, f"Too many failed logins, try again in {throttled.seconds:.0f} seconds"))
         return b""
+    except Crowded:
+        session.close(reply(421, "Too many connections at one time, try again later"))
+        return b""
     except LoginUnavailable:
         session.close(reply(421, "Nobody can log in just now, try again later"))
         return b""
     session.enter(home)
-    return reply(230, "Logged in")
+    return reply(code, "Logged in")
 
 
 def _full(session: Session) -> bytes:
@@ -131,7 +147,7 @@ def protection(session: Session, argument: str) -> bytes:
     level = argument.strip().upper()
     if not session.outside.secure or not session.buffer_size_said:
         return reply(503, "Say AUTH TLS and PBSZ 0 first")
-    if level == "C" and session.terms.tls_required:
+    if level == "C" and session.tls_required:
         return reply(534, "Data connections are encrypted here")
     if level not in ("C", "P"):
         return reply(536 if level in ("S", "E") else 504, "Only PROT C and PROT P")

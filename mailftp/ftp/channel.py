@@ -26,6 +26,7 @@ from twisted.internet.protocol import ClientFactory, ServerFactory
 from twisted.python.failure import Failure
 
 from mailftp.ftp.data import Address, DataConnection, DataConnections, DataFault, IDataConnection
+from mailftp.ftp.pace import Allowance
 from mailftp.ftp.passive import Accepted, QuietPort, listen
 from mailftp.wire.connection import Connection
 from mailftp.wire.peer import Peer
@@ -111,6 +112,8 @@ class DataChannel:
         self._server_name = server_name
         self._control = control
         here, there = ends
+        #: How fast the login may be, once there is one.
+        self.allowance: Allowance | None = None
         self._local = Peer.of(here).address
         # A link-local address means nothing without its scope.
         self._interface = here if here is not None and "%" in here else str(self._local)
@@ -216,6 +219,10 @@ class DataChannel:
         if port < 1024:
             raise DataFault("Data connections go to ports from 1024 on only")
         self._target = address, port
+
+    @property
+    def paced(self) -> bool:
+        return self.allowance is not None and self.allowance.download is not None
 
     def send_whole(self, data: bytes) -> int:
         accepted = self._accepted

@@ -10,15 +10,18 @@ from typing import NoReturn, Protocol
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionClosed, ConnectionDone
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from mailftp.files.faults import fault
 from mailftp.ftp.newlines import to_network
+from mailftp.ftp.pace import Allowance, Pace
 from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
 from mailftp.wire.limits import ConnectionLimits
 from mailftp.wire.peer import Peer
-from mailftp.wire.stream import send_chunks, send_file
+from mailftp.wire.stream import Pacing, send_chunks, send_file
+from mailftp.wire.transport import below
 
 Address = IPv4Address | IPv6Address
 
@@ -89,6 +92,10 @@ class IDataChannel(Protocol):
     def aim(self, address: Address, port: int) -> None:
         """Remember where to connect to. Raises DataFault when that is not the client's to ask for."""
 
+    @property
+    def paced(self) -> bool:
+        """Downloads have a rate: they have to be streamed."""
+
     def send_whole(self, data: bytes) -> int:
         """Send all of a transfer at once, and close, where the client is connected in the clear and takes it.
 
@@ -109,6 +116,10 @@ class IDataChannel(Protocol):
 class Owner(Protocol):
     """Whose a data connection is: a channel."""
 
+    @property
+    def allowance(self) -> Allowance | None:
+        """How fast its login may be; None before there is one."""
+
     def arrived(self, connection: DataConnection) -> None:
         """It is open: connected, and encrypted if need be."""
 
@@ -128,6 +139,9 @@ class DataConnection(Connection):
     _done: Deferred[None] | None = None
     _handle_then: SSL.Connection | None = None
     _gone: Failure | None = None
+    #: How fast an upload may be, and what runs while the last of it is paid for.
+    _rate: Pace | None = None
+    _resting: IDelayedCall | None = None
 
     def opened(self) -> None:
         self.login_deadline = None
@@ -144,7 +158,13 @@ class DataConnection(Connection):
             self.channel.departed(self)
 
     def stream_file(self, descriptor: int, offset: int, length: int) -> Deferred[int]:
-        return send_file(self, descriptor, offset, length).addErrback(_why)
+        return send_file(self, descriptor, offset, length, self._pacing()).addErrback(_why)
+
+    def _pacing(self) -> Pacing | None:
+        allowance = self.channel.allowance
+        if allowance is None or allowance.download is None:
+            return None
+        return Pacing(allowance.download, self.factory.wiring.clock)
 
     def stream_text(self, descriptor: int) -> Deferred[int]:
         position = 0
@@ -157,16 +177,21 @@ class DataConnection(Connection):
         def piece() -> Deferred[bytes]:
             return self.reader.read(descriptor, position, PIECE).addCallback(converted)
 
-        return send_chunks(self, piece).addErrback(_why)
+        return send_chunks(self, piece, self._pacing()).addErrback(_why)
 
     def stream(self, read: Callable[[], Deferred[bytes]]) -> Deferred[int]:
-        return send_chunks(self, read).addErrback(_why)
+        return send_chunks(self, read, self._pacing()).addErrback(_why)
 
     def receive(self, write: Callable[[bytes], Deferred[None] | None]) -> Deferred[None]:
         if self._gone is not None:
             return fail(DataLost("Data connection lost"))
         done = self._done = Deferred()
         self._write = write
+        allowance = self.channel.allowance
+        self._rate = None if allowance is None else allowance.upload
+        socket = below(self.transport)
+        if self._rate is not None and socket is not None:
+            socket.bufferSize = min(READ, self._rate.portion)
         self.idle_limit = self.factory.idle_limit
         self.resume()
         return done
@@ -189,9 +214,25 @@ class DataConnection(Connection):
             # Octets against the direction of the transfer.
             return
         held = self._write(data)
+        clock = self.factory.wiring.clock
+        rest = 0.0 if self._rate is None else self._rate.pay(len(data), clock.seconds())
         if held is not None:
             self.pause()
-            held.addCallbacks(lambda _: self.resume(), self._refused)
+            held.addCallbacks(lambda _: self._rest_for(rest), self._refused)
+        elif rest > 0:
+            self.pause()
+            self._rest_for(rest)
+
+    def _rest_for(self, seconds: float) -> None:
+        """Read on when what came is paid for."""
+        if seconds > 0 and self._gone is None:
+            self._resting = self.factory.wiring.clock.callLater(seconds, self._rested)
+        else:
+            self.resume()
+
+    def _rested(self) -> None:
+        self._resting = None
+        self.resume()
 
     def ended(self) -> None:
         """FIN: in the clear there is no other end of a file (RFC 959 section 3.3)."""
@@ -219,6 +260,9 @@ class DataConnection(Connection):
 
     def closed(self, reason: Failure) -> None:
         self._gone = reason
+        resting, self._resting = self._resting, None
+        if resting is not None:
+            resting.cancel()
         self.channel.departed(self)
         proper = isinstance(reason.value, ConnectionDone)
         if self.secure and self._write is not None:

@@ -122,7 +122,7 @@ _FACTS: dict[str, Callable[[Entry, bool], str]] = {
     "modify": lambda entry, _: f"modify={_shown_time(entry.modified // 1)};",
     "create": _created,
     "perm": lambda entry, read_only: (
-        f"perm={entry.perm or _PERMITTED[entry.kind is Kind.FOLDER, read_only]};"
+        f"perm={_PERMITTED[entry.kind is Kind.FOLDER, read_only] if entry.perm is None else entry.perm};"
     ),
     "unique": lambda entry, _: f"unique={entry.unique};",
     "media-type": _media_type,

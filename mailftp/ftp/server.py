@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 import socket
 
+from twisted.cred.credentials import ICredentials
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTCP
 from twisted.protocols.ftp import IFTPShell
 from twisted.python.failure import Failure
 
-from mailftp.accounts.credentials import Anonymous, Password
+from mailftp.accounts.credentials import Anonymous, ClientCertificate, IClientCertificate, Password
+from mailftp.accounts.external import certified_addresses
 from mailftp.accounts.login import LoggedIn, Login
+from mailftp.accounts.names import full_name
 from mailftp.files.home import IHome, Path
+from mailftp.files.rules import ANONYMOUS, Rulebook
 from mailftp.ftp.channel import KEPT, DataChannel
 from mailftp.ftp.commands import COMMANDS
 from mailftp.ftp.data import DataConnections
-from mailftp.ftp.session import Session, Terms
+from mailftp.ftp.pace import Allowances
+from mailftp.ftp.session import Crowded, Session, Terms
 from mailftp.ftp.syntax import reply, shown
 from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
 
@@ -161,9 +166,24 @@ class FTPConnection(Connection):
         wiring = self.factory.wiring
         return self.factory.login.offers(secure=self.secure, peer=self.peer, service=wiring.service)
 
+    def certified(self, name: bytes) -> bool:
+        certificate = self.client_certificate
+        if certificate is None or IClientCertificate not in self.factory.login.portal.checkers:
+            return False
+        account = full_name(name, self.factory.wiring.settings.domains)
+        return account is not None and account in certified_addresses(certificate)
+
+    def log_in_certified(self, name: bytes) -> Deferred[IHome]:
+        certificate = self.client_certificate
+        assert certificate is not None, "asked for only where there is one"
+        return self._attempt(ClientCertificate(name, certificate))
+
     def log_in(self, name: bytes, password: bytes, anonymous: bool) -> Deferred[IHome]:
+        return self._attempt(Anonymous() if anonymous else Password(name, password))
+
+    def _attempt(self, credentials: ICredentials) -> Deferred[IHome]:
         attempt = self._login = self.factory.login.attempt(
-            Anonymous() if anonymous else Password(name, password),
+            credentials,
             peer=self.peer,
             service=self.factory.wiring.service,
             context=self.context,
@@ -174,9 +194,20 @@ class FTPConnection(Connection):
 
     def _home_of(self, found: LoggedIn) -> IHome:
         self._login = None
-        self._logged_in = found
+        allowance = self.factory.allowances.of(found.name, self.peer)
+        if not allowance.enter():
+            found.logout()
+            raise Crowded
+        self._logged_in, self.data.allowance = found, allowance
         self.user_name = found.name
         return IHome(found.avatar)
+
+    def begin_transfer(self) -> bool:
+        return self.data.allowance is None or self.data.allowance.begin()
+
+    def end_transfer(self) -> None:
+        if self.data.allowance is not None:
+            self.data.allowance.end()
 
     def _end_session(self) -> None:
         """The account was removed, or its password changed."""
@@ -191,6 +222,9 @@ class FTPConnection(Connection):
             attempt.cancel()
         found, self._logged_in = self._logged_in, None
         self.user_name = ""
+        allowance, self.data.allowance = self.data.allowance, None
+        if allowance is not None:
+            allowance.release()
         if found is not None:
             found.logout()
 
@@ -247,13 +281,18 @@ def _set_option(found: socket.socket | None, level: int, option: int) -> None:
 class FTPFactory(ConnectionFactory):
     """Serves `ftp`, or with a wiring that says so `ftps`.
 
-    `reactor` opens and makes data connections; their clock is that of the wiring.
+    `reactor` opens and makes data connections; their clock is that of the wiring. `allowances` are shared by
+    the services, whose logins are counted together.
     """
 
     protocol = FTPConnection
 
-    def __init__(self, wiring: Wiring, login: Login, reactor: IReactorTCP) -> None:
+    def __init__(
+        self, wiring: Wiring, login: Login, reactor: IReactorTCP, allowances: Allowances | None = None
+    ) -> None:
         super().__init__(wiring)
+        self._rulebook = Rulebook(wiring.settings.ftp)
+        self.allowances = allowances or Allowances(self._rulebook)
         self.login = login
         self.reactor = reactor
         self.clear_data = DataConnections(wiring, private=False)
@@ -267,7 +306,14 @@ class FTPFactory(ConnectionFactory):
             anonymous=settings.ftp.anonymous is not None,
             failures_closed=settings.auth.failures_closed,
             domain_of=self._domain_of,
+            tls_required_for=self._tls_required_for,
         )
+
+    def _tls_required_for(self, name: bytes) -> bool:
+        if name == ANONYMOUS.encode():
+            return self._rulebook.terms(ANONYMOUS).tls_required
+        account = full_name(name, self.wiring.settings.domains)
+        return account is not None and self._rulebook.terms(account).tls_required
 
     def _domain_of(self, name: str) -> str | None:
         """HOST: a domain itself, a host in it, our own name, or an address of ours in brackets."""

@@ -43,6 +43,10 @@ FOREIGN = frozenset(
 )
 
 
+class Crowded(Exception):
+    """There are as many logins as `[[ftp.limits]]` allow."""
+
+
 class Outside(Protocol):
     """What the session asks of the server around it."""
 
@@ -75,13 +79,24 @@ class Outside(Protocol):
         """Whether a password may be sent on this connection."""
 
     def log_in(self, name: bytes, password: bytes, anonymous: bool) -> Deferred[IHome]:
-        """Fails as mailftp.accounts.login.Login.attempt does."""
+        """Fails as mailftp.accounts.login.Login.attempt does, and with Crowded."""
+
+    def certified(self, name: bytes) -> bool:
+        """Whether the client has shown a certificate that names this account."""
+
+    def log_in_certified(self, name: bytes) -> Deferred[IHome]:
+        """By that certificate; fails as `log_in` does."""
 
     def logged_in(self) -> None:
         """The login stands: its clock stops."""
 
     def log_out(self) -> None:
         """Idempotent."""
+
+    def begin_transfer(self) -> bool:
+        """Whether there may be one more just now; then `end_transfer` follows."""
+
+    def end_transfer(self) -> None: ...
 
     def transferring(self, under_way: bool) -> None:
         """The control connection is not idle while data moves."""
@@ -126,6 +141,8 @@ class Terms:
     failures_closed: int
     #: The domain of a name that HOST may say, "" where it has none of its own; None: no such host.
     domain_of: Callable[[str], str | None] = lambda name: None
+    #: Whether an account, by what USER said, may have nothing in the clear.
+    tls_required_for: Callable[[bytes], bool] = lambda name: False
 
 
 class Phase(enum.IntEnum):
@@ -200,6 +217,8 @@ class Session:
         self.phase = Phase.GREETED
         self.user = b""
         self.anonymous = False
+        #: Whoever USER named may have nothing in the clear.
+        self.tls_required = self.terms.tls_required
         self._home: IHome | None = None
         self.here: Path = ()
         self.representation: Representation = parse_type("A")

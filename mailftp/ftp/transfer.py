@@ -60,11 +60,13 @@ async def run(
 ) -> bytes:
     """A transfer from its first reply to its last; `work` gives the octets that went over the wire."""
     outside = session.outside
-    if session.terms.tls_required and not session.protect_data:
+    if session.tls_required and not session.protect_data:
         # The code that clients know from other servers.
         return reply(522, "Data connections are encrypted here: say PROT P")
     if not outside.data.aimed:
         return reply(425, "Say PASV or PORT first")
+    if not outside.begin_transfer():
+        return reply(450, "Too many transfers at one time, try again later")
     running = Running(session)
     record = outside.begin_record(direction, path)
     outside.transferring(True)
@@ -78,6 +80,7 @@ async def run(
         return reply(code, text)
     finally:
         outside.transferring(False)
+        outside.end_transfer()
     outside.data.release()
     record.end("done", size)
     return reply(226, "Done")
@@ -102,7 +105,7 @@ async def _retrieve(session: Session, running: Running, path: Path, offset: int,
         # What RANG asks for beyond the end is not there: draft-bryan-ftp-range-08 section 4.3.
         length = max(0, min(source.size, source.size if until is None else until) - offset)
         running.announce(f"{printable(path[-1])} ({length} octets)")
-        whole = not session.representation.ascii and offset + length <= len(source.head)
+        whole = not session.representation.ascii and offset + length <= len(source.head) and not data.paced
         sent = data.send_whole(source.head[offset : offset + length]) if whole else 0
         if whole and sent == length and not data.aimed:
             return length

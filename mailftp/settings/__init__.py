@@ -208,6 +208,62 @@ class HTTP:
     prefix: str = _key("/", "Where the pages stand behind another web server.")
 
 
+_WHOSE = (
+    'Whom it is for: addresses, "*@example.test" for a domain, "*" for every account, names of `ftp.groups`, '
+    '"anonymous". An empty list: every account.'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FTPRule:
+    accounts: tuple[str, ...] = _key((), _WHOSE)
+    folder: str = _key("/", "The folder that it holds for, with everything below it.")
+    allow: tuple[str, ...] | None = _key(
+        None,
+        "What may be done there, in place of what the rules before it say: list, read, write (new files), "
+        "overwrite, append, delete, rename, make (folders), change (times, permission bits), link.",
+    )
+    deny: tuple[str, ...] = _key((), "What may not be done there; the words of `allow`.")
+    hidden: tuple[str, ...] = _key(
+        (), 'Patterns of names that nobody sees or reaches there, such as ".*". Case does not count.'
+    )
+    forbidden: tuple[str, ...] = _key(
+        (), 'Patterns of names that nothing may be given there, such as "*.exe". Case does not count.'
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FTPAccounts:
+    accounts: tuple[str, ...] = _key((), _WHOSE)
+    tls: str = _key("optional", '"required": neither a login nor a data connection of theirs without TLS.')
+    umask: int | None = _key(None, "The umask of their files and folders, in place of `ftp.umask`.")
+    names: int | None = _key(None, "Files, folders and links that one of them may have.")
+
+
+@dataclass(frozen=True, slots=True)
+class FTPFolder:
+    name: str = field(metadata={"doc": "The folder's name in the root of each home."})
+    folder: Path = field(metadata={"doc": "Where it is on the disk."})
+    accounts: tuple[str, ...] = _key((), _WHOSE)
+    quota: int | None = _key(None, "What its files may take, all accounts together.")
+    names: int | None = _key(None, "Files, folders and links that it may have.")
+
+
+@dataclass(frozen=True, slots=True)
+class FTPLimit:
+    accounts: tuple[str, ...] = _key((), _WHOSE)
+    networks: tuple[Network, ...] = _key((), "Where they come from; an empty list: from anywhere.")
+    per: str = _key(
+        "account",
+        'What is counted together: "account", "network" (an address, or a /64 of IPv6), "connection", or '
+        '"limit": all that it is for.',
+    )
+    download: int | None = _key(None, "Octets a second.")
+    upload: int | None = _key(None, "Octets a second.")
+    connections: int | None = _key(None, "Logins at one time.")
+    transfers: int | None = _key(None, "Transfers at one time.")
+
+
 @dataclass(frozen=True, slots=True)
 class FTP:
     passive_ports: tuple[int, int] | None = _key(
@@ -225,6 +281,14 @@ class FTP:
     visible_partials: bool = _key(
         False, "Uploads are seen under their own name while they arrive, as other servers do."
     )
+    umask: int = _key(0o077, "Permission bits that new files and folders do not have, in octal digits.")
+    groups: Mapping[str, tuple[str, ...]] = _made(
+        dict, 'Names for several accounts, each a list such as ["bob@example.test"].'
+    )
+    rules: tuple[FTPRule, ...] = _key((), "What may be done where; where several hold, a later one wins.")
+    accounts: tuple[FTPAccounts, ...] = _key((), "What differs for some accounts; a later one wins.")
+    folders: tuple[FTPFolder, ...] = _key((), "Folders that several accounts have in their root.")
+    limits: tuple[FTPLimit, ...] = _key((), "How much, how fast; each of those that fit holds.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from mailftp.settings.values import (
     list_of,
     mail_address,
     matching,
+    mode,
     named_numbers,
     network,
     one_of,
@@ -55,6 +56,10 @@ LARGEST_FILE = 1 << 20
 #: file serves every release.
 NOT_SERVED = ("http", "https")
 
+#: What `ftp.rules` may allow.
+PERMISSIONS = (
+    "list", "read", "write", "overwrite", "append", "delete", "rename", "make", "change", "link",
+)  # fmt: skip
 LEVELS = ("debug", "info", "warn", "error", "critical")
 PROTOCOLS = ("ftp", "smtp", "submission", "pop3", "imap", "http")
 
@@ -72,6 +77,16 @@ _domain_or_empty = Kind(
     lambda value, place: "" if value == "" else domain().read(value, place),
 )
 _resolver = host_and_port(addresses_only=True)
+_group = matching(r"[a-z0-9_-]{1,63}", "a name of small letters, digits, - and _")
+_whose = matching(
+    r"[^@\s]{1,64}@[^@\s]{1,255}|\*|[a-z0-9_-]{1,63}",
+    'an address, "*@example.test", "*", "anonymous" or the name of a group',
+)
+#: More wildcards than this match slowly.
+_pattern = matching(
+    r"(?=.{1,100}$)(?:[^*?\[/\x00-\x1f]*[*?\[]?){1,5}[^*?\[/\x00-\x1f]*",
+    "a pattern with up to five wildcards",
+)
 
 
 class SettingsFault(Exception):
@@ -200,6 +215,42 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "tls": one_of("optional", "required"),
         "anonymous": path_or_none(),
         "visible_partials": truth(),
+        "umask": mode(),
+        "groups": table_of(_group, list_of(_whose), 'a table such as { staff = ["bob@example.test"] }'),
+        "rules": list_of(_table(shape.FTPRule), plural="tables, each [[ftp.rules]]"),
+        "accounts": list_of(_table(shape.FTPAccounts), plural="tables, each [[ftp.accounts]]"),
+        "folders": list_of(_table(shape.FTPFolder), plural="tables, each [[ftp.folders]]"),
+        "limits": list_of(_table(shape.FTPLimit), plural="tables, each [[ftp.limits]]"),
+    },
+    shape.FTPRule: {
+        "accounts": list_of(_whose),
+        "folder": matching(r"/(?:[^/\x00-\x1f]+(?:/[^/\x00-\x1f]+)*)?", 'a path such as "/incoming"'),
+        "allow": list_of(one_of(*PERMISSIONS)),
+        "deny": list_of(one_of(*PERMISSIONS)),
+        "hidden": list_of(_pattern),
+        "forbidden": list_of(_pattern),
+    },
+    shape.FTPAccounts: {
+        "accounts": list_of(_whose),
+        "tls": one_of("optional", "required"),
+        "umask": mode(),
+        "names": whole(1, 10**9),
+    },
+    shape.FTPFolder: {
+        "name": matching(r"(?!\.{1,2}$)[^/\x00-\x1f]{1,255}", "one name, without a slash"),
+        "folder": path(),
+        "accounts": list_of(_whose),
+        "quota": size_or_unlimited(),
+        "names": whole(1, 10**9),
+    },
+    shape.FTPLimit: {
+        "accounts": list_of(_whose),
+        "networks": list_of(network()),
+        "per": one_of("account", "network", "connection", "limit"),
+        "download": size(1000),
+        "upload": size(1000),
+        "connections": whole(1, 1_000_000),
+        "transfers": whole(1, 1_000_000),
     },
     shape.Addresses: {
         "separator": matching(r"[+=_.~#!$%&*/^|-]?", 'one of the characters +=_.~#!$%&*/^|- or ""')
@@ -356,6 +407,7 @@ def _check_together(
         place.at("ftp").at("anonymous").wrong(
             f"{settings.ftp.anonymous} is no folder", 'make it, or give "" for no anonymous login'
         )
+    _check_ftp(settings, place.at("ftp"))
     if settings.auth.argon2.memory_cost < 8 * settings.auth.argon2.parallelism:
         place.at("auth").at("argon2").at("memory_cost").wrong(
             "it is too little for the lanes", "give at least 8 for each of parallelism (RFC 9106 section 3.1)"
@@ -374,6 +426,33 @@ def _check_zones(settings: Settings, place: Place, files: bool) -> None:
             below.wrong("it is none of dns.zones", "name it there too")
         elif files and not file.is_file():
             below.wrong(f"{file} is not there", "give a zone file (RFC 1035 section 5)")
+
+
+def _check_ftp(settings: Settings, place: Place) -> None:
+    """Whom the tables of `[ftp]` are for, and that no two folders have one name."""
+    ftp = settings.ftp
+    known = {*ftp.groups, "*", "anonymous"}
+    named: list[tuple[Place, tuple[str, ...]]] = [
+        (place.at("groups").at(group), members) for group, members in ftp.groups.items()
+    ]
+    for name in ("rules", "accounts", "folders", "limits"):
+        for number, each in enumerate(getattr(ftp, name)):
+            named.append((place.at(name).item(number).at("accounts"), each.accounts))
+    for where, accounts in named:
+        for number, account in enumerate(accounts):
+            if "@" not in account and account not in known:
+                hint = did_you_mean(account, sorted(known))
+                where.item(number).wrong(
+                    f"there is no group {shown(account)}", hint or "name it in [ftp.groups]"
+                )
+            elif account in ftp.groups and where.key.startswith("ftp.groups."):
+                where.item(number).wrong("a group cannot be in a group", "name its accounts")
+    names = [folder.name for folder in ftp.folders]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            place.at("folders").item(number).at("name").wrong(
+                f"{shown(name)} is there already", "give each folder a name of its own"
+            )
 
 
 def _check_listen(settings: Settings, place: Place) -> None:

@@ -28,7 +28,15 @@ seconds or carry one (``"5m"``, ``"4h"``, ``"5d"``). ``mailftp check`` reports e
 each: the key, what is wrong, and what would be right.
 """
 
-_NESTED = {"argon2": shape.Argon2, "concurrency": shape.Concurrency, "smarthost": shape.Smarthost}
+_NESTED: Mapping[tuple[type[Any], str], type[Any]] = {
+    (shape.Auth, "argon2"): shape.Argon2,
+    (shape.Delivery, "concurrency"): shape.Concurrency,
+    (shape.Delivery, "smarthost"): shape.Smarthost,
+    (shape.FTP, "rules"): shape.FTPRule,
+    (shape.FTP, "accounts"): shape.FTPAccounts,
+    (shape.FTP, "folders"): shape.FTPFolder,
+    (shape.FTP, "limits"): shape.FTPLimit,
+}
 
 
 def _toml(value: object) -> str:
@@ -61,6 +69,8 @@ _WRITTEN = {
     "retry": '["5m", "15m", "30m", "1h", "2h", "4h", "8h", "16h"]',
     "give_up": '"5d"',
     "delay_warning": '"4h"',
+    "quota": '"unlimited"',
+    "umask": '"077"',
     "passive_ports": '"30000-30999"',
     "anonymous": '""',
     "expire_after_retrieval": '"never"',
@@ -68,7 +78,7 @@ _WRITTEN = {
 
 
 def _default(each: Field[Any]) -> str:
-    if each.name in _WRITTEN:
+    if each.name in _WRITTEN and (each.name != "umask" or each.default is not None):
         return _WRITTEN[each.name]
     if each.default is not MISSING:
         return _toml(each.default)
@@ -77,9 +87,17 @@ def _default(each: Field[Any]) -> str:
     return "none: it must be given"
 
 
+def _section(kind: type[Any], name: str) -> bool:
+    return kind is shape.Settings and name in SECTIONS
+
+
+def _title(kind: type[Any]) -> str:
+    return next(f"{name}." for name, section in SECTIONS.items() if section is kind)
+
+
 def _keys(kind: type[Any], prefix: str) -> Iterator[str]:
     for each in fields(kind):
-        if each.name not in KINDS[kind] or each.name in _NESTED or each.name in SECTIONS:
+        if each.name not in KINDS[kind] or (kind, each.name) in _NESTED or _section(kind, each.name):
             continue
         yield f"``{prefix}{each.name}``"
         yield f"    {each.metadata['doc']}"
@@ -87,11 +105,13 @@ def _keys(kind: type[Any], prefix: str) -> Iterator[str]:
         yield f"    Give {KINDS[kind][each.name].wants}. Default: ``{_default(each)}``."
         yield ""
     for each in fields(kind):
-        if each.name in _NESTED and each.name in KINDS[kind]:
-            yield f"``{prefix}{each.name}``, a table"
+        if (kind, each.name) in _NESTED:
+            several = isinstance(each.default, tuple)
+            form = f"tables, each [[{_title(kind)}{each.name}]]" if several else "a table"
+            yield f"``{prefix}{each.name}``, {form}"
             yield f"    {each.metadata['doc']}"
             yield ""
-            yield from (f"    {line}".rstrip() for line in _keys(_NESTED[each.name], f"{each.name}."))
+            yield from (f"    {line}".rstrip() for line in _keys(_NESTED[kind, each.name], f"{each.name}."))
             yield ""
 
 

@@ -36,6 +36,7 @@ LONGEST_TIME = 100 * 365 * 86400
 
 _SIZE = re.compile(r"([0-9]{1,18}) ?([A-Za-z]{1,3})", re.ASCII)
 _TIME = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([smhdw])", re.ASCII)
+_MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _UNDERSCORED = re.compile(r"[a-z0-9_-]{1,63}", re.ASCII)
 
@@ -358,6 +359,18 @@ def host_and_port(*, addresses_only: bool = False, schemes: tuple[str, ...] = ()
         return Kind('an address such as "192.0.2.1", "192.0.2.1:53" or "[2001:db8::1]:53"', read)
     prefix = "".join(f', or "{scheme}:HOST:PORT"' for scheme in schemes)
     return Kind(f'"HOST:PORT"{prefix}', read)
+
+
+def mode() -> Kind[int]:
+    """Permission bits in octal, in quotes: TOML's 027 is an error, and 27 would be another number."""
+
+    def read(value: object, place: Place) -> int:
+        text = _text(value)
+        if not _MODE.fullmatch(text):
+            raise Wrong(f"{shown(text)} is no mode")
+        return int(text, 8)
+
+    return Kind('three octal digits in quotes, such as "027"', read)
 
 
 def port_range() -> Kind[tuple[int, int] | None]:

@@ -11,12 +11,13 @@ reading asks the page cache only (RWF_NOWAIT), where sendfile waits for the disk
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -47,6 +48,24 @@ class Target(Shape):
         """The transport is free again."""
 
 
+class Rate(Shape):
+    """How fast something may be sent."""
+
+    #: Octets that should be sent at a time.
+    portion: int
+
+    def pay(self, octets: int, now: float) -> float:
+        """They were sent; seconds to wait before more may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """A rate, and the clock to keep it by."""
+
+    rate: Rate
+    clock: IReactorTime
+
+
 class StreamTarget(Protocol):
     """A protocol that streams and is no Connection: FTP's data connection.
 
@@ -75,7 +94,9 @@ class StreamTarget(Protocol):
             stream.lost(reason)
 
 
-def send_file(connection: Target, descriptor: int, offset: int, length: int) -> Deferred[int]:
+def send_file(
+    connection: Target, descriptor: int, offset: int, length: int, pacing: Pacing | None = None
+) -> Deferred[int]:
     """Send a range of an open file; fires with the octets sent when the last has gone to the transport.
 
     Fails with the reason when the connection is lost, with OSError when the file cannot be read and with
@@ -85,17 +106,19 @@ def send_file(connection: Target, descriptor: int, offset: int, length: int) -> 
     """
     socket = direct(connection.transport)
     if socket is not None:
-        return _DirectFile(connection, socket, descriptor, offset, length).start()
-    return _BufferedFile(connection, descriptor, offset, length).start()
+        return _DirectFile(connection, pacing, socket, descriptor, offset, length).start()
+    return _BufferedFile(connection, pacing, descriptor, offset, length).start()
 
 
-def send_chunks(connection: Target, read: Callable[[], Deferred[bytes]]) -> Deferred[int]:
+def send_chunks(
+    connection: Target, read: Callable[[], Deferred[bytes]], pacing: Pacing | None = None
+) -> Deferred[int]:
     """Send what `read` gives, asking for the next piece when the last has left, until it gives b"".
 
     Fails with the reason when the connection is lost, and with whatever `read` fails with. Cancelling
     ends the stream, and cancels a read that is under way.
     """
-    return _Chunks(connection, read).start()
+    return _Chunks(connection, pacing, read).start()
 
 
 def _failure(error: Exception) -> Failure:
@@ -106,9 +129,12 @@ class _Sending:
     """What all streams share: one beginning, one end, and no end while a read is under way (the caller
     closes the file at the end, and another might get its number)."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, pacing: Pacing | None) -> None:
         self.sent = 0
         self._target = target
+        self._pacing = pacing
+        #: Runs while what was sent is paid for.
+        self._rest: IDelayedCall | None = None
         self._done: Deferred[int] = Deferred(self._cancelled)
         self._over = False
         self._read: Deferred[bytes] | None = None
@@ -126,6 +152,26 @@ class _Sending:
         """The connection is gone."""
         self._over = True
         self._fire(reason)
+
+    def _portion(self, size: int) -> int:
+        """How much of `size` may be sent at once."""
+        return size if self._pacing is None else min(size, self._pacing.rate.portion)
+
+    def _rests(self, octets: int) -> bool:
+        """Pay for what was sent; True: `_step` comes when more may be."""
+        if self._pacing is None or self._over:
+            return False
+        clock = self._pacing.clock
+        seconds = self._pacing.rate.pay(octets, clock.seconds())
+        if seconds <= 0:
+            return False
+        self._rest = clock.callLater(seconds, self._rested)
+        return True
+
+    def _rested(self) -> None:
+        self._rest = None
+        if not self._over:
+            self._step()
 
     def _begin(self) -> None:
         raise NotImplementedError
@@ -146,6 +192,9 @@ class _Sending:
         self._fire(failure)
 
     def _fire(self, failure: Failure | None) -> None:
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.cancel()
         if self._read is not None:
             self._outcome = failure
         elif self._done.called:
@@ -160,6 +209,9 @@ class _Sending:
             self._over = True
             self._release()
             self._target.end_stream()
+        rest, self._rest = self._rest, None
+        if rest is not None:
+            rest.cancel()
         if self._read is not None:
             self._read.cancel()
 
@@ -189,8 +241,16 @@ class _Sending:
 class _DirectFile(_Sending):
     """From the page cache to the socket."""
 
-    def __init__(self, target: Target, socket: FastServer, descriptor: int, offset: int, length: int) -> None:
-        super().__init__(target)
+    def __init__(
+        self,
+        target: Target,
+        pacing: Pacing | None,
+        socket: FastServer,
+        descriptor: int,
+        offset: int,
+        length: int,
+    ) -> None:
+        super().__init__(target, pacing)
         self._socket, self._descriptor = socket, descriptor
         self._offset, self._length = offset, length
         #: What a thread has read and the socket has not taken.
@@ -209,10 +269,10 @@ class _DirectFile(_Sending):
                 return
             data: memoryview | None = self._piece
             if not data:
-                data = self._cached(min(left, self._ask))
+                data = self._cached(self._portion(min(left, self._ask)))
             if data is None:
                 return
-            sent = self._socket.send_now(data)
+            sent = self._socket.send_now(data[: self._portion(len(data))])
             self.sent += sent
             if self._piece:
                 self._piece = self._piece[sent:]
@@ -222,7 +282,8 @@ class _DirectFile(_Sending):
             else:
                 self._ask = min(PIECE, 2 * self._ask)
             if self.sent < self._length:
-                self._socket.when_writable(self._step)
+                if not self._rests(sent):
+                    self._socket.when_writable(self._step)
                 return
 
     def _cached(self, size: int) -> memoryview | None:
@@ -275,13 +336,16 @@ class _Buffered(_Sending):
         """The connection is lost, which `lost` tells."""
 
     def _step(self) -> None:
-        if self._stepping:
-            # A read that was answered at once: the loop below goes on.
+        if self._stepping or self._rest is not None:
+            # A read that was answered at once: the loop below goes on. Or it is not time yet.
             return
         self._stepping = True
         try:
             while not self._over and not self._paused and self._read is None:
+                before = self.sent
                 self._next()
+                if self._rests(self.sent - before):
+                    return
                 socket = below(self._target.transport)
                 if socket is not None and not self._over and self._read is None:
                     # It sends at once, so a client that reads as fast would keep the reactor here.
@@ -300,12 +364,14 @@ class _Buffered(_Sending):
 
 
 class _BufferedFile(_Buffered):
-    def __init__(self, target: Target, descriptor: int, offset: int, length: int) -> None:
-        super().__init__(target)
+    def __init__(
+        self, target: Target, pacing: Pacing | None, descriptor: int, offset: int, length: int
+    ) -> None:
+        super().__init__(target, pacing)
         self._descriptor, self._offset, self._length = descriptor, offset, length
 
     def _next(self) -> None:
-        left = min(CHUNK, self._length - self.sent)
+        left = self._portion(min(CHUNK, self._length - self.sent))
         if not left:
             self._finish()
             return
@@ -329,8 +395,8 @@ class _BufferedFile(_Buffered):
 
 
 class _Chunks(_Buffered):
-    def __init__(self, target: Target, read: Callable[[], Deferred[bytes]]) -> None:
-        super().__init__(target)
+    def __init__(self, target: Target, pacing: Pacing | None, read: Callable[[], Deferred[bytes]]) -> None:
+        super().__init__(target, pacing)
         self._source = read
 
     def _next(self) -> None:

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.cred.checkers import AllowAnonymousAccess, InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.checkers import (
+    AllowAnonymousAccess,
+    ICredentialsChecker,
+    InMemoryUsernamePasswordDatabaseDontUse,
+)
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -16,6 +20,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 from zope.interface import implementer
 
+from mailftp.accounts.credentials import IClientCertificate
 from mailftp.accounts.login import Login
 from mailftp.files.home import IHome
 from mailftp.files.homes import Homes
@@ -45,18 +50,29 @@ class OneRealm:
         if avatarId == ():
             home: Any = self.homes.anonymous()
         else:
-            home = self.homes.home_for(f"{avatarId.decode()}@example.test", self.quota)
+            home = self.homes.home_for(f"{avatarId.decode().partition('@')[0]}@example.test", self.quota)
         return IHome, home, self._logout
 
     def _logout(self) -> None:
         self.logouts += 1
 
 
+@implementer(ICredentialsChecker)
+class AnyCertificate:
+    """The name that is asked for: whether the certificate has it was looked at before."""
+
+    credentialInterfaces = (IClientCertificate,)
+
+    def requestAvatarId(self, credentials: Any) -> Any:
+        return credentials.username
+
+
 def portal(realm: OneRealm) -> Portal:
     checker = InMemoryUsernamePasswordDatabaseDontUse()
-    checker.addUser(NAME.encode(), PASSWORD.encode())
+    for name in (NAME, f"{NAME}@example.test"):
+        checker.addUser(name.encode(), PASSWORD.encode())
     checker.addUser(b"bob", b"builder")
-    return Portal(realm, [checker, AllowAnonymousAccess()])
+    return Portal(realm, [checker, AllowAnonymousAccess(), AnyCertificate()])
 
 
 def settings(folder: Path, **ftp: Any) -> Settings:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from cryptography.x509 import DNSName, SubjectAlternativeName
 from OpenSSL import SSL
 
+from mailftp.wire.tls import Certificates
 from tests import dialogs
-from tests.certificates import service
+from tests.certificates import Authority, service
+from tests.certificates import settings as certificates
 from tests.connector import Client, advance, connect
 from tests.ftp.memory import MemoryCase
 
@@ -243,6 +247,73 @@ class Implicit(Encrypted):
         """There is no greeting before the handshake."""
         client = connect(self.factory, peer=self.peer, host=self.host)
         self.assertIsNotNone(client.ssl)
+
+
+CLIENTS = Authority("Clients")
+ALICE = CLIENTS.issue(["alice@example.test"], client=True)
+
+
+class ClientCertificates(MemoryCase):
+    """`tls.client_ca`: a certificate that names an account is its login."""
+
+    peer, host = ("192.0.2.7", 40000), ("192.0.2.21", 21)
+
+    def setUp(self) -> None:
+        self.tls = service(Path(self.mktemp()), "ftp", CLIENTS)
+        super().setUp()
+
+    def test_login(self) -> None:
+        """USER is answered 232, and the home is there; another account still wants its password."""
+        self.say("AUTH TLS")
+        self.client.start_tls(certificate=ALICE)
+        self.assertEqual(self.codes(self.say("USER bob")), ["331"])
+        self.assertEqual(self.codes(self.say("PASS wrong", "USER alice", "PWD")), ["530", "232", "257"])
+        self.assertEqual(self.codes(self.say("REIN", "PWD", "USER alice")), ["220", "530", "232"])
+
+    def test_none(self) -> None:
+        """Without a certificate, or without TLS, nothing is different."""
+        self.say("AUTH TLS")
+        self.client.start_tls()
+        self.assertEqual(self.codes(self.say("USER alice", "PASS wonderland")), ["331", "230"])
+
+    def test_foreign(self) -> None:
+        """One that another authority has signed ends the handshake."""
+        self.say("AUTH TLS")
+        with self.assertRaises((SSL.Error, ConnectionError)):
+            self.client.start_tls(certificate=Authority("Others").issue(["alice@example.test"], client=True))
+            self.say("USER alice")
+            raise ConnectionError(self.client.closed)
+        self.assertNotEqual(self.factory.realm.logouts, 1)  # type: ignore[attr-defined]
+
+
+class HostCertificates(MemoryCase):
+    """A folder of certificates, one for each domain."""
+
+    def setUp(self) -> None:
+        top = Path(self.mktemp())
+        ours = certificates(top)
+        named = Authority().issue(["ftp.example.test"])
+        (top / "live" / "ftp.example.test").mkdir(parents=True)
+        (top / "live" / "ftp.example.test" / "fullchain.pem").write_bytes(named.pem)
+        (top / "live" / "ftp.example.test" / "privkey.pem").write_bytes(named.key_pem)
+        self.tls = Certificates(replace(ours, certificates=top / "live")).service("ftp")
+        super().setUp()
+
+    def test_certificate(self) -> None:
+        """HOST before AUTH chooses the certificate where the client has no SNI, for data as well."""
+        for host, name in (("", "localhost"), ("ftp.example.test", "ftp.example.test")):
+            self.client = self.connect()
+            self.say(*([f"HOST {host}"] if host else []), "AUTH TLS")
+            self.client.start_tls(server_name=None)
+            self.log_in("PBSZ 0", "PROT P")
+            data = self.passive()
+            self.client.send(b"LIST\r\n")
+            data.start_tls(server_name=None)
+            for one in (self.client, data):
+                assert one.ssl is not None
+                shown = one.ssl.get_peer_certificate(as_cryptography=True)
+                names = shown.extensions.get_extension_for_class(SubjectAlternativeName).value  # type: ignore[union-attr]
+                self.assertIn(name, names.get_values_for_type(DNSName))
 
 
 class Clocks(MemoryCase):

@@ -1,0 +1,91 @@
+"""What the tables of `[ftp]` say for one account: rules, folders, terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from mailftp.files.home import Path
+from mailftp.files.policy import Patterns, Permission, Policy, Rule
+from mailftp.settings import FTP, FTPFolder, FTPLimit, FTPRule
+
+#: The name under which tables speak of who has no account.
+ANONYMOUS = "anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for one account, whatever the folder."""
+
+    tls_required: bool
+    umask: int
+    #: Files, folders and links that it may have; None for no limit.
+    names: int | None
+
+
+class Rulebook:
+    """The tables of one settings file."""
+
+    def __init__(self, ftp: FTP) -> None:
+        self._ftp = ftp
+        self._rules = tuple((rule.accounts, _rule(rule)) for rule in ftp.rules)
+
+    def policy(self, account: str) -> Policy:
+        """`account` is an address in its full form, or ANONYMOUS, who may read where no rule says more."""
+        return Policy(
+            read_only=account == ANONYMOUS,
+            rules=tuple(rule for accounts, rule in self._rules if self.fits(accounts, account)),
+            mounts=tuple((folder.name,) for folder in self.folders(account)),
+        )
+
+    def terms(self, account: str) -> Terms:
+        tls, umask, names = self._ftp.tls, self._ftp.umask, None
+        for each in self._ftp.accounts:
+            if self.fits(each.accounts, account):
+                tls = "required" if "required" in (each.tls, self._ftp.tls) else "optional"
+                umask = umask if each.umask is None else each.umask
+                names = names if each.names is None else each.names
+        return Terms(tls == "required", umask, names)
+
+    def folders(self, account: str) -> tuple[FTPFolder, ...]:
+        return tuple(folder for folder in self._ftp.folders if self.fits(folder.accounts, account))
+
+    def limits(self, account: str) -> tuple[FTPLimit, ...]:
+        """Wherever the client comes from."""
+        return tuple(limit for limit in self._ftp.limits if self.fits(limit.accounts, account))
+
+    def fits(self, accounts: Iterable[str], account: str) -> bool:
+        """Whether a list of accounts is about this one; an empty list is about every account."""
+        listed = tuple(accounts) or ("*",)
+        return any(self._fits(each, account) for each in listed)
+
+    def _fits(self, each: str, account: str) -> bool:
+        if account == ANONYMOUS or each == ANONYMOUS:
+            return account == each
+        if each == "*":
+            return True
+        if each.startswith("*@"):
+            return account.rpartition("@")[2] == each[2:].lower()
+        if "@" in each:
+            return account == each.lower()
+        return any(self._fits(member, account) for member in self._ftp.groups.get(each, ()))
+
+
+def _rule(rule: FTPRule) -> Rule:
+    return Rule(
+        folder=_path(rule.folder),
+        allow=None if rule.allow is None else _permissions(rule.allow),
+        deny=_permissions(rule.deny),
+        hidden=Patterns(rule.hidden),
+        forbidden=Patterns(rule.forbidden),
+    )
+
+
+def _path(folder: str) -> Path:
+    return tuple(name for name in folder.split("/") if name)
+
+
+def _permissions(words: Iterable[str]) -> Permission:
+    return reduce(or_, (Permission[word.upper()] for word in words), Permission.NONE)
