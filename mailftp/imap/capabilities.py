@@ -31,6 +31,7 @@ _LOGGED_IN: tuple[bytes, ...] = (
     b"UTF8=ACCEPT",
     b"UIDONLY",
     b"MULTIAPPEND",
+    b"COMPRESS=DEFLATE",
     b"BINARY",
     b"REPLACE",
     b"ESEARCH",

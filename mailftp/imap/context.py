@@ -73,6 +73,9 @@ class Link(Protocol):
     def start_tls(self) -> Deferred[None]:
         """Fires when the connection is encrypted."""
 
+    def compress(self) -> bool:
+        """Both directions are compressed from here (RFC 4978); False when octets that were not are there."""
+
     def read(self) -> None:
         """The session waits for what the client sends."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from mailftp.imap import (
     append,
     authentication,
+    compressing,
     fetch,
     idling,
     listing,
@@ -25,6 +26,7 @@ _GROUPS: tuple[tuple[Command[Any] | MessageCommand, ...], ...] = (
     selecting.COMMANDS,
     fetch.COMMANDS,
     append.COMMANDS,
+    compressing.COMMANDS,
     listing.COMMANDS,
     mailboxes.COMMANDS,
     storing.COMMANDS,

@@ -9,12 +9,13 @@ from twisted.python.failure import Failure
 from mailftp.accounts.avatars import IMailAccount
 from mailftp.accounts.login import LoggedIn, Login
 from mailftp.accounts.sasl import Channel, Exchange, Mechanisms
+from mailftp.imap.compress import CompressionFault, Deflater, Inflater
 from mailftp.imap.context import Context, Offer
 from mailftp.imap.mailbox_states import MailboxStates
 from mailftp.imap.output import Output
 from mailftp.imap.session import Session
 from mailftp.settings import Settings
-from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
+from mailftp.wire.connection import READ_MUCH, Connection, ConnectionFactory, Expiry, Wiring
 from mailftp.wire.journal import Journal
 
 
@@ -25,6 +26,10 @@ class IMAPConnection(Connection):
     _output: Output
     _work: Deferred[None] | None = None
     _securing: Deferred[None] | None = None
+    #: COMPRESS: there may be more in it than was given to the session; the session is being given some; and
+    #: the client sends no more.
+    _inflater: Inflater | None = None
+    _inflates_more = _feeding = _half_closed = False
 
     # What happened.
 
@@ -46,9 +51,30 @@ class IMAPConnection(Connection):
         failure.trap(CancelledError)  # type: ignore[no-untyped-call]  # untyped upstream
 
     def received(self, data: bytes) -> None:
-        self.session.feed(data)
-        if not self.session.waiting:
+        if self._inflater is None:
+            self.session.feed(data)
+        else:
+            self._inflater.feed(data)
+            self._inflate()
+        if not self.session.waiting or self._inflates_more:
             self.pause()
+
+    def _inflate(self) -> None:
+        """Give the session one piece, when it waits for one: 64 KiB may be 64 MiB, and others have turns."""
+        if self._work is None or self._inflater is None or not self.session.waiting:
+            return
+        try:
+            data = self._inflater.take(READ_MUCH)
+        except CompressionFault as fault:
+            self.session.stop(str(fault))
+            return
+        self._inflates_more = len(data) == READ_MUCH
+        if data:
+            self._feeding = True
+            self.session.feed(data)
+            self._feeding = False
+        if self.session.waiting:
+            self.wanted()
 
     def secured(self) -> None:
         securing, self._securing = self._securing, None
@@ -61,7 +87,10 @@ class IMAPConnection(Connection):
         self.session.stop(f"{why}: connect again")
 
     def ended(self) -> None:
-        self.session.end()
+        if self._inflates_more:
+            self._half_closed = True
+        else:
+            self.session.end()
 
     def drain(self) -> None:
         self.session.stop("the server is stopping")
@@ -83,6 +112,25 @@ class IMAPConnection(Connection):
             self.session.heard()
 
     # What the session asks for, by its Link.
+
+    def wanted(self) -> None:
+        """The session waits for what the client sends."""
+        if self._feeding:
+            return
+        if self._inflates_more:
+            self.factory.wiring.clock.callLater(0, self._inflate)
+        elif self._half_closed:
+            self.session.end()
+        else:
+            self.resume()
+
+    def compress(self) -> bool:
+        """Both directions, from here; False when octets are there that are not compressed."""
+        if len(self.session.scanner):
+            return False
+        self._inflater = Inflater()
+        self._output.encode = Deflater().compress
+        return True
 
     def encrypt(self) -> Deferred[None]:
         """Begin the handshake; fires when it is complete."""
@@ -160,8 +208,11 @@ class _Link:
     def start_tls(self) -> Deferred[None]:
         return self._connection.encrypt()
 
+    def compress(self) -> bool:
+        return self._connection.compress()
+
     def read(self) -> None:
-        self._connection.resume()
+        self._connection.wanted()
 
     def abort(self) -> None:
         self._connection.abort()
