@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,8 @@ from mailftp.files.homes import folder_name
 from mailftp.operation.admin import Refused, account_address, verifier_to_json
 from mailftp.settings import Settings
 from mailftp.settings.values import Place, Wrong, size_or_unlimited
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
 #: Octets of a password file that are read; a password is shorter.
 LARGEST_PASSWORD = 4096
@@ -56,24 +59,40 @@ class RemoveOptions(_OneAccount):
 
 class SetOptions(_OneAccount):
     synopsis = (
-        "Usage: mailftp account set ADDRESS [--mail-quota SIZE] [--files-quota SIZE] [--disable | --enable]"
+        "Usage: mailftp account set ADDRESS [--mail-quota SIZE] [--files-quota SIZE]"
+        " [--daily-messages NUMBER] [--daily-new-recipients NUMBER] [--file-sent | --no-file-sent]"
+        " [--disable | --enable]"
     )
-    longdesc = 'A quota is a size such as "2GB", "unlimited", or "default" for what [quota] says.'
+    longdesc = (
+        'A quota is a size such as "2GB", "unlimited", or "default" for what [quota] says; a number can be'
+        ' "unlimited", or "default" for what [submission] says.'
+    )
     optParameters = [
         CONFIG,
         ["mail-quota", None, None, "What the account's mail may take."],
         ["files-quota", None, None, "What the account's files may take."],
+        ["daily-messages", None, None, "Messages to other domains in a day."],
+        [
+            "daily-new-recipients",
+            None,
+            None,
+            "New addresses elsewhere in a day.",
+        ],
     ]
     optFlags = [
+        ["file-sent", None, "File a copy of what it submits in Sent."],
+        ["no-file-sent", None, "Leave that to its mail program."],
         ["disable", None, "Refuse its logins and its mail, and close its sessions."],
         ["enable", None, "Allow its logins again."],
     ]
 
     def postOptions(self) -> None:
-        if self["disable"] and self["enable"]:
-            raise usage.UsageError("--disable and --enable exclude each other")
-        if not (self["disable"] or self["enable"] or self["mail-quota"] or self["files-quota"]):
-            raise usage.UsageError("nothing to set: give --mail-quota, --files-quota, --disable or --enable")
+        for one, other in (("disable", "enable"), ("file-sent", "no-file-sent")):
+            if self[one] and self[other]:
+                raise usage.UsageError(f"--{one} and --{other} exclude each other")
+        names = [name for name, *_ in (*self.optFlags, *self.optParameters) if name != "config"]
+        if not any(self[name] for name in names):
+            raise usage.UsageError(f"nothing to set: give one of {', '.join(f'--{name}' for name in names)}")
 
 
 class ListOptions(Options):
@@ -183,8 +202,16 @@ def set_account(options: SetOptions) -> None:
         given = options[option]
         if given is not None:
             changes[name] = _quota(option, given)
+    for option, name in (
+        ("daily-messages", "daily_messages"),
+        ("daily-new-recipients", "daily_new_recipients"),
+    ):
+        if options[option] is not None:
+            changes[name] = _number(option, options[option])
     if options["disable"] or options["enable"]:
         changes["disabled"] = bool(options["disable"])
+    if options["file-sent"] or options["no-file-sent"]:
+        changes["file_sent"] = bool(options["file-sent"])
     settings = settings_of(options["config"])
     account = request(settings, {"do": "account set", "address": options["address"], "changes": changes})
     print(f"set {account['address']}")
@@ -200,6 +227,16 @@ def _quota(option: str, text: str) -> int | None:
     except Wrong as wrong:
         raise usage.UsageError(f'--{option}: {wrong}; give "default", {kind.wants}')
     return UNLIMITED if octets is None else octets
+
+
+def _number(option: str, text: str) -> int | None:
+    """None is the default of [submission], 0 is no limit."""
+    if text in ("default", "unlimited"):
+        return None if text == "default" else 0
+    if not _NUMBER.fullmatch(text):
+        wanted = 'a number from 1 on, "unlimited" or "default"'
+        raise usage.UsageError(f"--{option}: {text} has another form; give {wanted}")
+    return int(text)
 
 
 #: An account's own "unlimited", which wins over a limit in [quota].

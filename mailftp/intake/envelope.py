@@ -18,7 +18,7 @@ from mailftp.message import trace
 from mailftp.message.address import Address
 from mailftp.origin.inspection import Inspection
 from mailftp.store.records import Alias, Filing, ForwardPath, StagedBody, Transfer
-from mailftp.store.units import Accept
+from mailftp.store.units import Accept, Submission
 from mailftp.wire.peer import Peer
 
 #: The reverse-path for what an alias at a domain of ours sends on, and its `Transfer.return_to`.
@@ -92,6 +92,11 @@ class Envelope:
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     #: What its header told; `Intake.stage` feeds it.
     header: HeaderWatch = field(default_factory=HeaderWatch)
+    #: Of a submitted message: whom it says it is from, and the Bcc that was taken out of it.
+    authors: tuple[Address, ...] = ()
+    bcc: bytes = b""
+    #: The Sender field that is added to it, or b"".
+    sender_field: bytes = b""
     #: The beginning of the message, where a report will need it; filled like `header`.
     kept: bytearray = field(default_factory=bytearray)
     #: What is looked at in a message that nobody submitted; `Intake.stage` begins, `Intake.judge` ends it.
@@ -123,20 +128,39 @@ class Envelope:
         return str(self.sender) if self.sender else ""
 
 
+def submission(envelope: Envelope, daily_messages: int, daily_new_recipients: int) -> Submission | None:
+    """What an account of the store is held to; None for anybody else."""
+    submitter = envelope.origin.submitter
+    if submitter is None or submitter.account_id is None:
+        return None
+    elsewhere = dict.fromkeys(recipient.address.key for recipient in envelope.recipients if recipient.leaves)
+    return Submission(
+        submitter.account_id, tuple(elsewhere), daily_messages, daily_new_recipients, envelope.bcc
+    )
+
+
 def _been(route: Route, delivered_to: Collection[str]) -> bool:
     here = (*route.via, route.address) if route.account_id is not None else route.via
     return any(str(address).lower() in delivered_to for address in here)
 
 
-def acceptance(envelope: Envelope, body: StagedBody, hostname: str, now: float, sending: SendingOn) -> Accept:
+def acceptance(
+    envelope: Envelope,
+    body: StagedBody,
+    hostname: str,
+    now: float,
+    sending: SendingOn,
+    submitted: Submission | None = None,
+) -> Accept:
     """Filings and transfers of one message, to be committed together."""
-    received = envelope.results + received_field(envelope, hostname, now)
+    received = envelope.results + received_field(envelope, hostname, now) + envelope.sender_field
     return Accept(
         body,
         now,
         filings(envelope, received),
         transfer(envelope, received),
         forwards(envelope, received, sending),
+        submitted,
     )
 
 

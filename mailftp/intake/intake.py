@@ -18,13 +18,23 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
-from mailftp.accounts.avatars import ISubmitter
+from mailftp.intake.authorship import bcc
 from mailftp.intake.directory import Directory, always
-from mailftp.intake.envelope import Envelope, Origin, Recipient, acceptance, filings, forwards, transfer
+from mailftp.intake.envelope import (
+    Envelope,
+    Origin,
+    Recipient,
+    acceptance,
+    filings,
+    forwards,
+    submission,
+    transfer,
+)
 from mailftp.intake.expansion import Expansion, Route
 from mailftp.intake.header import WatchedSink
 from mailftp.intake.refused import Refused
 from mailftp.intake.scrutiny import Scrutiny
+from mailftp.intake.senders import Senders
 from mailftp.intake.srs import SenderRewriting, is_rewritten
 from mailftp.intake.submission import CompletingSink, complete_header
 from mailftp.intake.success import KeepingSink, success_report, told_of
@@ -32,8 +42,8 @@ from mailftp.message.address import Address, AddressFault, parse_address
 from mailftp.origin.checks import Checks
 from mailftp.origin.findings import without_forged
 from mailftp.settings import Settings
-from mailftp.store.engine import BodySink, NoSuchAccount, OverQuota, Store, StoreFull
-from mailftp.store.queries import Grants, ReturnTo
+from mailftp.store.engine import BodySink, NoSuchAccount, OverQuota, SendingLimit, Store, StoreFull
+from mailftp.store.queries import ReturnTo
 from mailftp.store.records import Accepted, Account, Alias, Change, Destination, StagedBody
 from mailftp.store.units import Accept
 from mailftp.wire.journal import Journal
@@ -73,6 +83,7 @@ class Intake:
         )
         self._capture = _capture_address(settings.delivery.capture)
         self._full: OrderedDict[int, float] = OrderedDict()
+        self._senders = Senders(self._directory, store, now)
         self._subscription = store.subscribe(self._hear)
 
     def stop(self) -> Deferred[None]:
@@ -82,31 +93,10 @@ class Intake:
         return succeed(None) if self._checks is None else self._checks.stop()
 
     def sender(self, origin: Origin, sender: Address | None) -> Deferred[None] | None:
-        """Raises (or fails with) Refused when this submitter may not use this reverse-path (553 5.7.1).
-
-        An account sends as itself, with any detail; as an alias, a catch-all's names too, that leads to it
-        alone; and as what it was granted. From outside anybody may say anything, our own domains included (a
-        mailing list may, and SPF decides better than a rule here). The null reverse-path is everybody's:
-        it is for notices.
-        """
-        submitter = origin.submitter
-        if submitter is None or sender is None or submitter.may_send_as(sender):
+        """Raises (or fails with) Refused when this submitter may not use this reverse-path (553 5.7.1)."""
+        if origin.submitter is None or sender is None:
             return None
-        if submitter.account_id is None:
-            raise Refused(553, "5.7.1", f"{submitter.address} may not send as {sender}")
-        return Deferred.fromCoroutine(self._check_sender(submitter, self._at_home(origin, sender)))
-
-    async def _check_sender(self, submitter: ISubmitter, sender: Address) -> None:
-        if self._directory.is_local(sender):
-            found = await always(self._directory.find(sender))
-            alias = found.alias
-            alone = alias is not None and alias.targets == (submitter.address,) and not alias.owner
-            if alone or (found.account is not None and found.account.id == submitter.account_id):
-                return
-        granted = {grant.address for grant in await self._store.read(Grants(submitter.account_id))}
-        without = self._directory.without_detail(sender) or sender
-        if not granted & {sender.key, without.key, f"@{sender.domain}"}:
-            raise Refused(553, "5.7.1", f"{submitter.address} may not send as {sender}")
+        return self._senders.check(origin.submitter, self._at_home(origin, sender))
 
     def _at_home(self, origin: Origin, address: Address) -> Address:
         return self._directory.at_home(address, origin.local.literal)
@@ -248,6 +238,9 @@ class Intake:
         now, hostname = self._now(), self._settings.hostname
 
         def complete(header: bytes) -> bytes:
+            envelope.bcc = bcc(header)
+            if self._settings.submission.authors != "off":
+                header = self._senders.read_authors(envelope, header)
             return complete_header(without_forged(header, hostname), hostname=hostname, now=now)
 
         return CompletingSink(sink, complete, self._settings.limits.header_size)
@@ -260,19 +253,28 @@ class Intake:
     def accept(self, envelope: Envelope, body: StagedBody) -> Deferred[Accepted]:
         """File and queue it in one transaction, with its trace headers; fires when it is durable.
 
-        Fails with Refused (over quota 452 4.2.2, disk full 452 4.3.1, mail loop 554 5.4.6) or StoreFault.
+        Fails with Refused (over quota 452 4.2.2, disk full 452 4.3.1, mail loop 554 5.4.6, another's name in
+        From 550 5.7.1, more sent than an account may in a day 450 4.7.1) or StoreFault.
         """
         try:
             self._check_loop(envelope)
         except Refused:
             return fail()
-        accepted = self._keep(envelope, body)
+        if envelope.authors:
+            checked = Deferred.fromCoroutine(
+                self._senders.check_authors(envelope, self._settings.submission.authors)
+            )
+            accepted: Deferred[Accepted] = checked.addCallback(lambda _: self._keep(envelope, body))
+        else:
+            accepted = self._keep(envelope, body)
         if told_of(envelope):
             accepted.addCallback(lambda answer: Deferred.fromCoroutine(self._tell_success(envelope, answer)))
         return accepted
 
     def _keep(self, envelope: Envelope, body: StagedBody) -> Deferred[Accepted]:
-        unit = acceptance(envelope, body, self._settings.hostname, self._now(), self._sending_on)
+        limits = self._settings.submission
+        submitted = submission(envelope, limits.daily_messages, limits.daily_new_recipients)
+        unit = acceptance(envelope, body, self._settings.hostname, self._now(), self._sending_on, submitted)
         return self._store.commit(unit).addErrback(self._not_kept, envelope, body)
 
     async def _tell_success(self, envelope: Envelope, accepted: Accepted) -> Accepted:
@@ -309,6 +311,10 @@ class Intake:
                     return self._keep(envelope, body)
                 self._note_full(envelope, account_ids)
                 raise Refused(452, "4.2.2", "The mailbox is full", account_ids)
+            case SendingLimit(what=what, most=most):
+                self._senders.alarm(envelope, what, most)
+                text = f"More than {most} {what} in a day are not allowed; try again tomorrow"
+                raise Refused(450, "4.7.1", text)
             case NoSuchAccount():
                 # Removed since RCPT. When the sender tries again, RCPT says so for that recipient alone.
                 raise Refused(451, "4.2.1", "An account has just been removed, try again")

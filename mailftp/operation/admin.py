@@ -24,6 +24,7 @@ from mailftp.operation.requests import (
 )
 from mailftp.settings import Settings
 from mailftp.store.engine import AccountExists, NoSuchAccount, Store, StoreFault
+from mailftp.store.names import ACCOUNT_FIELDS, ACCOUNT_FLAGS
 from mailftp.store.queries import Accounts, MailUsage
 from mailftp.store.records import (
     Account,
@@ -89,6 +90,9 @@ def _account(account: Account) -> dict[str, object]:
         "disabled": account.disabled,
         "mail_quota": account.mail_quota,
         "files_quota": account.files_quota,
+        "daily_messages": account.daily_messages,
+        "daily_new_recipients": account.daily_new_recipients,
+        "file_sent": account.file_sent,
     }
 
 
@@ -133,9 +137,9 @@ async def set_account(store: Store, settings: Settings, request: Request) -> Ans
     address = any_address(settings, request.text("address"))
     changes: list[tuple[str, bool | int | None]] = []
     for name, value in request.table("changes").items():
-        quota = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
-        fits = isinstance(value, bool) if name == "disabled" else quota
-        if name not in ("disabled", "mail_quota", "files_quota") or not fits:
+        number = value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
+        fits = isinstance(value, bool) if name in ACCOUNT_FLAGS else number
+        if name not in ACCOUNT_FIELDS or not fits:
             raise Refused(f"an account has no {name} {value!r}")
         assert value is None or isinstance(value, int)
         changes.append((name, value))

@@ -380,6 +380,25 @@ class StrangerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Submission:
+    daily_messages: int = _key(
+        1000,
+        "Messages to other domains that an account may send in a day (UTC); its own setting wins. 0: no "
+        "limit.",
+    )
+    daily_new_recipients: int = _key(
+        200,
+        "Addresses elsewhere that an account may write to in a day for the first time; its own setting wins. "
+        "A stolen password sends to strangers. 0: no limit.",
+    )
+    authors: str = _key(
+        "mark",
+        "What becomes of a message whose From has a name of this server's domains that its sender may not "
+        'use: "mark" adds a Sender field that says who sent it, "enforce" refuses it, "off" lets it be.',
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: str = _key("info", "The least that is written: debug, info, warn, error or critical.")
     format: str = _key("text", '"text", or "json": one event a line.')
@@ -419,4 +438,5 @@ class Settings:
         "What clients meet that bring mail and have not logged in. Nothing of it is for those that "
         "`origin.trusted` names.",
     )
+    submission: Submission = _key(Submission(), "Mail that accounts send.")
     log: Log = _key(Log(), "What is written, and how.")

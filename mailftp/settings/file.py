@@ -68,6 +68,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "tls": shape.TLS, "proxy": shape.Proxy, "auth": shape.Auth, "limits": shape.Limits,
     "store": shape.StoreSettings, "quota": shape.Quota, "delivery": shape.Delivery, "dns": shape.DNS,
     "http": shape.HTTP, "ftp": shape.FTP, "pop3": shape.POP3, "addresses": shape.Addresses,
+    "submission": shape.Submission,
     "origin": shape.OriginSettings, "strangers": shape.StrangerSettings, "log": shape.Log,
 }  # fmt: skip
 
@@ -251,6 +252,11 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "upload": size(1000),
         "connections": whole(1, 1_000_000),
         "transfers": whole(1, 1_000_000),
+    },
+    shape.Submission: {
+        "daily_messages": whole(0, 1_000_000),
+        "daily_new_recipients": whole(0, 1_000_000),
+        "authors": one_of("off", "mark", "enforce"),
     },
     shape.Addresses: {
         "separator": matching(r"[+=_.~#!$%&*/^|-]?", 'one of the characters +=_.~#!$%&*/^|- or ""')

@@ -96,6 +96,14 @@ class OverQuota(StoreFault):
         self.account_ids = account_ids
 
 
+class SendingLimit(StoreFault):
+    """An account has sent what it may in a day; `what` is "messages" or "new recipients"."""
+
+    def __init__(self, what: str, most: int) -> None:
+        super().__init__(f"more than {most} {what} in a day")
+        self.what, self.most = what, most
+
+
 class BodySink(Protocol):
     """Takes a body as it arrives. Beyond SMALL_BODY it goes to a file, written by a thread."""
 

@@ -41,7 +41,15 @@ ANNOTATIONS_OCTETS = 4 * 1024 * 1024
 TARGETS_LIMIT = 1_000
 
 #: What SetAccount may set.
-ACCOUNT_FIELDS = frozenset({"disabled", "mail_quota", "files_quota"})
+ACCOUNT_FIELDS = frozenset(
+    {"disabled", "mail_quota", "files_quota", "daily_messages", "daily_new_recipients", "file_sent"}
+)
+#: Those of them that are true or false.
+ACCOUNT_FLAGS = frozenset({"disabled", "file_sent"})
+
+#: Where what was sent is filed when no mailbox has that use, and its flags.
+SENT = "Sent"
+SENT_FLAGS = frozenset({"\\Seen"})
 
 
 def mailbox_name(name: str) -> str:
@@ -84,6 +92,11 @@ def check_annotations(entries: Iterable[tuple[str, bytes | None]], there: int, o
             f"there are at most {ANNOTATIONS_LIMIT} annotations of a mailbox, and {ANNOTATIONS_OCTETS} octets"
             " of all together: remove some first"
         )
+
+
+def effective(own: int | None, general: int) -> int:
+    """The limit of an account, where `general` holds for all that have none of their own."""
+    return general if own is None else own
 
 
 def check_targets(address: str, there: int) -> None:

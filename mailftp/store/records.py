@@ -37,6 +37,11 @@ class Account:
     #: None: the server's default holds.
     mail_quota: int | None = None
     files_quota: int | None = None
+    #: Messages and new recipients elsewhere in a day; 0: no limit.
+    daily_messages: int | None = None
+    daily_new_recipients: int | None = None
+    #: A copy of what it submits is filed in Sent.
+    file_sent: bool = False
     #: Changes whenever the verifier does; open sessions compare it.
     verifier_version: int = 1
 

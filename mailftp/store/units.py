@@ -67,8 +67,7 @@ class SetVerifier(Unit[Account]):
 
 @dataclass(frozen=True, slots=True)
 class SetAccount(Unit[Account]):
-    """Sets the fields named in `changes` ("disabled", "mail_quota", "files_quota"). Raises
-    NoSuchAccount."""
+    """Sets the fields named in `changes`, of mailftp.store.names.ACCOUNT_FIELDS. Raises NoSuchAccount."""
 
     address: str
     changes: tuple[tuple[str, bool | int | None], ...]
@@ -118,11 +117,26 @@ class RevokeAddress(Unit[Grant]):
 
 
 @dataclass(frozen=True, slots=True)
+class Submission:
+    """An account sends. Without recipients nothing is counted."""
+
+    account_id: int
+    #: Elsewhere, by key.
+    recipients: tuple[str, ...] = ()
+    #: What holds for accounts that have no limits of their own; 0: no limit.
+    daily_messages: int = 0
+    daily_new_recipients: int = 0
+    #: Of the copy that is filed in Sent, if the account asks for it.
+    copy_prefix: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Accept(Unit[Accepted]):
     """Take responsibility for a message: the mailbox rows and the queue rows of one 250, in one
     transaction.
 
-    Raises OverQuota (naming the accounts) when a filing does not fit; then nothing of it is kept.
+    Raises OverQuota (naming the accounts) when a filing does not fit, and SendingLimit; then nothing of it is
+    kept. A copy in Sent is the last of what was filed.
     """
 
     body: StagedBody
@@ -131,6 +145,7 @@ class Accept(Unit[Accepted]):
     transfer: Transfer | None = None
     #: What leaves under other reverse-paths than `transfer`, because an alias sends it on.
     forwards: tuple[Transfer, ...] = ()
+    submission: Submission | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,19 @@ class Commands(SynchronousTestCase):
         self.account("set", "bob", "--mail-quota", "5MB")
         self.account("set", "bob", "--mail-quota", "default", "--enable")
         self.assertIsNone(self.known("bob@example.test")[0].mail_quota)
-        for more in (["--mail-quota", "much"], [], ["--enable", "--disable"]):
+        self.account(
+            "set", "bob", "--daily-messages", "5", "--daily-new-recipients", "unlimited", "--file-sent"
+        )
+        account = self.known("bob@example.test")[0]
+        self.assertEqual((account.daily_messages, account.daily_new_recipients), (5, 0))
+        self.assertTrue(account.file_sent)
+        self.account("set", "bob", "--daily-messages", "default", "--no-file-sent")
+        account = self.known("bob@example.test")[0]
+        self.assertEqual((account.daily_messages, account.file_sent), (None, False))
+        for more in (
+            ["--mail-quota", "much"], [], ["--enable", "--disable"], ["--daily-messages", "0"],
+            ["--daily-new-recipients", "-1"], ["--file-sent", "--no-file-sent"],
+        ):  # fmt: skip
             self.assertEqual(self.account("set", "bob", *more)[0], 2, more)
 
     def test_remove(self) -> None:

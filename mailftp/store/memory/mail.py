@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from mailftp.store import flags as flag_sets
 from mailftp.store.engine import AccountExists, MailboxExists, OverQuota, StoreFault
 from mailftp.store.memory.aliases import forget_address
 from mailftp.store.memory.state import Body, Box, Holder, Queued, Recipient, State
+from mailftp.store.memory.submitting import check_submission, copies, note_submission
 from mailftp.store.names import (
     ACCOUNT_FIELDS,
+    ACCOUNT_FLAGS,
     check_mailboxes,
     check_name,
     check_subscriptions,
@@ -79,15 +82,10 @@ def set_account(state: State, unit: SetAccount) -> Account:
     unknown = {name for name, _ in unit.changes} - ACCOUNT_FIELDS
     if unknown:
         raise StoreFault(f"an account has no {', '.join(sorted(unknown))}")
-    account = holder.account
-    for name, value in unit.changes:
-        if name == "disabled":
-            account = replace(account, disabled=bool(value))
-        elif name == "mail_quota":
-            account = replace(account, mail_quota=value)
-        else:
-            account = replace(account, files_quota=value)
-    holder.account = account
+    changes: dict[str, Any] = {
+        name: bool(value) if name in ACCOUNT_FLAGS else value for name, value in unit.changes
+    }
+    account = holder.account = replace(holder.account, **changes)
     state.changes.append(Change("account", account.id))
     return account
 
@@ -100,8 +98,10 @@ def accept(state: State, unit: Accept) -> Accepted:
 def check(state: State, unit: Accept) -> None:
     """Raises what an Accept raises, and changes nothing but to stage the body."""
     state.take_body(unit.body)
+    if unit.submission is not None:
+        check_submission(state, unit.submission)
     coming: dict[int, int] = {}
-    for filing in unit.filings:
+    for filing in (*unit.filings, *copies(state, unit)):
         state.holder(filing.account_id)
         size = len(filing.prefix) + unit.body.size
         coming[filing.account_id] = coming.get(filing.account_id, 0) + size
@@ -118,7 +118,9 @@ def check(state: State, unit: Accept) -> None:
 def admit(state: State, unit: Accept) -> Accepted:
     """Take it, quota or not."""
     body = state.take_body(unit.body)
-    filed = file_body(state, body, unit.filings, unit.received)
+    filed = file_body(state, body, (*unit.filings, *copies(state, unit)), unit.received)
+    if unit.submission is not None:
+        note_submission(state, unit.submission)
     queued = None
     if unit.transfer is not None:
         queued = _enqueue(state, body, unit.transfer, unit.received)

@@ -73,6 +73,9 @@ class Holder:
     subscriptions: set[str] = field(default_factory=set)
     #: Annotations of its own.
     metadata: dict[str, bytes] = field(default_factory=dict)
+    #: The last day on which it sent, messages, new recipients.
+    sent: tuple[int, int, int] = (0, 0, 0)
+    correspondents: set[str] = field(default_factory=set)
     granted: set[str] = field(default_factory=set)
     thread_keys: dict[bytes, int] = field(default_factory=dict)
     #: Thread id -> its emails, each with the number of mailboxes that it is in.

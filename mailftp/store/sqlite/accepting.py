@@ -14,13 +14,14 @@ from mailftp.store.engine import MissingBody, NoSuchAccount, OverQuota
 from mailftp.store.names import domain_of, mailbox_name
 from mailftp.store.records import Accepted, Change, Filing, StagedBody, Transfer
 from mailftp.store.sqlite.mailboxes import make_mailbox
+from mailftp.store.sqlite.submitting import submit
 from mailftp.store.sqlite.transaction import ReadyBody, Transaction
 from mailftp.store.threads import thread_keys
 from mailftp.store.units import Accept
 
 
 def accept(tx: Transaction, unit: Accept) -> Accepted:
-    """Raises OverQuota, NoSuchAccount, MissingBody."""
+    """Raises OverQuota, NoSuchAccount, MissingBody, SendingLimit."""
     return admit(tx, unit, hold_to_quota=True)
 
 
@@ -30,8 +31,11 @@ def admit(tx: Transaction, unit: Accept, hold_to_quota: bool) -> Accepted:
         raise MissingBody("this body was never staged here")
     body_id = keep_body(tx, unit.body, ready)
     filed: tuple[tuple[int, int, int], ...] = ()
-    if unit.filings:
-        filed = file_body(tx, body_id, ready, unit.filings, unit.received, hold_to_quota)
+    filings = unit.filings
+    if unit.submission is not None:
+        filings += submit(tx, body_id, unit.submission)
+    if filings:
+        filed = file_body(tx, body_id, ready, filings, unit.received, hold_to_quota)
     queued = None
     if unit.transfer is not None:
         queued = _enqueue(tx, body_id, unit.body.size, unit.transfer, unit.received)

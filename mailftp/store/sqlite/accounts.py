@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from mailftp.store.engine import AccountExists, NoSuchAccount, StoreFault
-from mailftp.store.names import ACCOUNT_FIELDS
+from mailftp.store.names import ACCOUNT_FIELDS, ACCOUNT_FLAGS
 from mailftp.store.records import NEW_ACCOUNT_MAILBOXES, Account, Change, ScramKeys, Verifier
 from mailftp.store.sqlite.mailboxes import make_mailbox
 from mailftp.store.sqlite.transaction import Row, Transaction
 from mailftp.store.units import AddAccount, RemoveAccount, SetAccount, SetVerifier
 
-ACCOUNT_COLUMNS = "id, address, created, disabled, mail_quota, files_quota, verifier_version"
+ACCOUNT_COLUMNS = (
+    "id, address, created, disabled, mail_quota, files_quota, daily_messages, daily_new_recipients,"
+    " file_sent, verifier_version"
+)
 VERIFIER_COLUMNS = "password, scram_salt, scram_iterations, scram_stored_key, scram_server_key"
 
 
 def account_of(row: Row) -> Account:
     """Of ACCOUNT_COLUMNS."""
-    number, address, created, disabled, mail_quota, files_quota, version = row
-    return Account(number, address, created, bool(disabled), mail_quota, files_quota, version)
+    number, address, created, disabled, mail, files, messages, recipients, file_sent, version = row
+    limits = mail, files, messages, recipients
+    return Account(number, address, created, bool(disabled), *limits, bool(file_sent), version)
 
 
 def verifier_of(row: Row) -> Verifier:
@@ -94,10 +98,10 @@ def set_account(tx: Transaction, unit: SetAccount) -> Account:
     if unknown:
         raise StoreFault(f"an account has no {', '.join(sorted(unknown))}")
     for name, value in unit.changes:
-        # The name is one of three, so it may stand in the statement.
+        # The name is one of a few, so it may stand in the statement.
         tx.run(
             f"UPDATE accounts SET {name} = ? WHERE address = ?",
-            (int(bool(value)) if name == "disabled" else value, unit.address),
+            (int(bool(value)) if name in ACCOUNT_FLAGS else value, unit.address),
         )
     account = _account(tx, unit.address)
     tx.changes.append(Change("account", account.id))
