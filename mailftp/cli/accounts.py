@@ -1,4 +1,4 @@
-"""`mailftp account`: add, list, remove, passwd, set."""
+"""`mailftp account`: add, list, remove, passwd, set, uidl."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mailftp.cli.exits import CommandFailed
 from mailftp.cli.options import CONFIG, Options
 from mailftp.cli.reach import request, settings_of
 from mailftp.cli.table import amount, table, when
+from mailftp.cli.uidls import UidlOptions, set_uidls
 from mailftp.files.homes import folder_name
 from mailftp.operation.admin import Refused, account_address, verifier_to_json
 from mailftp.settings import Settings
@@ -109,11 +110,12 @@ class AccountOptions(Options):
         ["remove", None, RemoveOptions, "Remove an account and its mail."],
         ["passwd", None, PasswordOptions, "Change a password."],
         ["set", None, SetOptions, "Set quotas; disable or enable."],
+        ["uidl", None, UidlOptions, "Keep the POP3 identifiers of another server."],
     ]
 
     def postOptions(self) -> None:
         if not self.subCommand:
-            raise usage.UsageError("a command is missing: add, list, remove, passwd or set")
+            raise usage.UsageError("a command is missing: add, list, remove, passwd, set or uidl")
 
 
 def run_account(options: AccountOptions) -> None:
@@ -275,4 +277,5 @@ _RUN: dict[str, Any] = {
     "remove": remove,
     "passwd": passwd,
     "set": set_account,
+    "uidl": set_uidls,
 }

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mailftp.message.address import Address
-from mailftp.operation import aliases, queue
+from mailftp.operation import aliases, queue, uidls
 from mailftp.operation.requests import (
     LARGEST_LIST,
     Answer,
@@ -156,6 +156,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "account remove": remove_account,
     "account passwd": set_password,
     "account set": set_account,
+    "account messages": uidls.identify_messages,
+    "account uidl": uidls.set_uidls,
     "alias add": aliases.add_alias,
     "alias list": aliases.list_aliases,
     "alias remove": aliases.remove_alias,
@@ -173,7 +175,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "queue route": queue.set_route,
 }
 
-_READS = frozenset({"account list", "alias list", "queue list", "queue progress", "queue show"})
+_READS = frozenset(
+    {"account list", "account messages", "alias list", "queue list", "queue progress", "queue show"}
+)
 
 
 async def perform(

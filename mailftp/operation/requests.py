@@ -51,6 +51,20 @@ class Request:
             raise Refused(f"{name} is not a list of texts")
         return tuple(value)
 
+    def pairs(self, name: str, most: int) -> tuple[tuple[int, str], ...]:
+        """A list of [number, text]."""
+        value = self._members.get(name)
+        if not isinstance(value, list) or len(value) > most:
+            raise Refused(f"{name} is not a list of at most {most} pairs")
+        pairs = []
+        for item in value:
+            match item:
+                case [int(number), str(text)] if not isinstance(number, bool) and 0 <= number < 2**63:
+                    pairs.append((number, text))
+                case _:
+                    raise Refused(f"{name} holds what is no pair of a number and a text")
+        return tuple(pairs)
+
     def table(self, name: str) -> Mapping[str, object]:
         value = self._members.get(name)
         if not isinstance(value, dict):

@@ -132,7 +132,8 @@ def check_uidl(uidl: bytes, uidvalidity: int) -> str:
     """A UIDL that a message may be given in a mailbox of this UIDVALIDITY. Raises StoreFault."""
     if _UIDL.match(uidl) is None:
         raise StoreFault(f"{uidl!r} is no UIDL")
-    if uidl.startswith(b"%d." % uidvalidity):
+    validity, dot, number = uidl.partition(b".")
+    if dot and validity == b"%d" % uidvalidity and number.isdigit():
         raise StoreFault(f"{uidl!r} has the form of the store's own UIDLs")
     return uidl.decode("ascii")
 
