@@ -47,16 +47,17 @@ async def set_times(session: Session, argument: str) -> bytes:
 
 
 async def make_link(session: Session, argument: str) -> bytes:
-    """SITE SYMLINK: to a name in the link's folder or below it. No command here follows it; others who
-    see the folder may."""
+    """SITE SYMLINK: to a name in the link's folder or below it, which stands as the link will have it. No
+    command here follows it; others who see the folder may."""
     names = words(argument)
     if len(names) != 2:
         raise SyntaxFault(501, "Syntax: SITE SYMLINK target link")
-    target, link = session.path(names[0]), session.path(names[1])
-    inside = len(link) - 1
-    if not link or len(target) <= inside or target[:inside] != link[:-1]:
-        return reply(550, "Links lead to names in their own folder or below it")
-    await session.home.make_link(link, "/".join(target[inside:]))
+    target, link = names[0], session.path(names[1])
+    if target.startswith("/"):
+        # From the home's root; on the disk it is relative, as all are.
+        path, above = session.path(target), link[:-1]
+        target = "/".join(path[len(above) :]) if path[: len(above)] == above else ".."
+    await session.home.make_link(link, target)
     return reply(200, "Linked")
 
 
