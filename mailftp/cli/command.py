@@ -17,6 +17,7 @@ from mailftp.cli.folders import CheckOptions, InitOptions, check, init
 from mailftp.cli.options import Options
 from mailftp.cli.queue import QueueOptions, run_queue
 from mailftp.cli.reload import ReloadOptions, reload
+from mailftp.cli.trace import TraceOptions, trace
 
 
 class Command(Options):
@@ -29,6 +30,7 @@ class Command(Options):
         ["alias", None, AliasOptions, "Lead addresses to others; let accounts send as them."],
         ["queue", None, QueueOptions, "List and steer outgoing mail."],
         ["dns", None, DNSOptions, "Print the zones that mail needs, and check what the world sees."],
+        ["trace", None, TraceOptions, "Say what became of a message, or of an address's mail."],
         ["reload", None, ReloadOptions, "Have the server take new settings and certificates."],
     ]
 
@@ -49,6 +51,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "alias": run_alias,
     "queue": run_queue,
     "dns": run_dns,
+    "trace": trace,
     "reload": reload,
 }
 

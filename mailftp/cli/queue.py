@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.python import usage
@@ -222,17 +222,27 @@ def _show(settings: Settings, options: Options) -> None:
     for message in messages:
         print(f"message {message['id']}, {amount(message['size'])}, accepted {when(message['accepted'])}")
         print(escaped(f"from {message['sender'] or '<>'}, by {message['context'] or 'this server'}"))
-        for recipient in message["recipients"]:
-            error = f": {recipient['last_error']}" if recipient["last_error"] else ""
-            by = f" by {recipient['route']}" if recipient["route"] else ""
-            print(escaped(f"to {recipient['address']}{by}, {_state(recipient)}{error}"))
-        for attempt in message["attempts"]:
-            head = f"attempt {attempt['number']} for {attempt['recipient']} at {when(attempt['started'])}"
-            print(escaped(f"{head}, {attempt['remote'] or 'nobody reached'}: {attempt['outcome']}"))
-            for line in attempt["dialogue"].splitlines():
-                print(f"    {escaped(line)}")
+        for line in (*recipients_of(message), *attempts_of(message)):
+            print(line)
         for line in message["header"].splitlines():
             print(f"  {escaped(line)}")
+
+
+def recipients_of(message: dict[str, Any]) -> Iterator[str]:
+    """Lines about the recipients of what "queue show" answers."""
+    for recipient in message["recipients"]:
+        error = f": {recipient['last_error']}" if recipient["last_error"] else ""
+        by = f" by {recipient['route']}" if recipient["route"] else ""
+        yield escaped(f"to {recipient['address']}{by}, {_state(recipient)}{error}")
+
+
+def attempts_of(message: dict[str, Any]) -> Iterator[str]:
+    """Lines about its attempts, with all that was said."""
+    for attempt in message["attempts"]:
+        head = f"attempt {attempt['number']} for {attempt['recipient']} at {when(attempt['started'])}"
+        yield escaped(f"{head}, {attempt['remote'] or 'nobody reached'}: {attempt['outcome']}")
+        for line in attempt["dialogue"].splitlines():
+            yield f"    {escaped(line)}"
 
 
 def _act(settings: Settings, command: str, options: _ActOptions) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mailftp.message.address import Address
-from mailftp.operation import aliases, queue, uidls
+from mailftp.operation import aliases, queue, trace, uidls
 from mailftp.operation.requests import (
     LARGEST_LIST,
     Answer,
@@ -173,10 +173,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "queue drop": queue.act(QueueAction.DROP),
     "queue bounce": queue.act(QueueAction.BOUNCE),
     "queue route": queue.set_route,
+    "trace": trace.trace,
 }
 
 _READS = frozenset(
-    {"account list", "account messages", "alias list", "queue list", "queue progress", "queue show"}
+    {"account list", "account messages", "alias list", "queue list", "queue progress", "queue show", "trace"}
 )
 
 

@@ -26,7 +26,7 @@ async def list_queue(store: Store, settings: Settings, request: Request) -> Answ
     """Members `ids`, `sender` ("<>" is the null sender), `recipient`, `domain`, `states`, `error` (a part of
     it), `older` (seconds), `limit`; those that are there must all fit."""
     limit = request.number("limit", 1000, LARGEST_LIST)
-    return [_queued(message) for message in await store.read(QueueList(_filter(request), limit))]
+    return [described(message) for message in await store.read(QueueList(_filter(request), limit))]
 
 
 def _filter(request: Request) -> QueueFilter:
@@ -46,13 +46,14 @@ def _filter(request: Request) -> QueueFilter:
     )
 
 
-def _queued(message: QueueMessage) -> dict[str, object]:
+def described(message: QueueMessage) -> dict[str, object]:
     return {
         "id": message.id,
         "accepted": message.accepted,
         "sender": message.transfer.reverse_path,
         "size": message.size,
         "context": message.transfer.context,
+        "message_id": message.message_id,
         "recipients": [
             {
                 "address": recipient.address,
@@ -80,29 +81,28 @@ async def _find(store: Store, ids: tuple[int, ...]) -> tuple[QueueMessage, ...]:
 
 
 async def show_queue(store: Store, settings: Settings, request: Request) -> Answer:
-    shown = []
-    for message in await _find(store, request.numbers("ids")):
-        by_id = {recipient.id: recipient.address for recipient in message.recipients}
-        attempts = await store.read(QueueAttempts(message.id))
-        shown.append(
+    return [await shown(store, message) for message in await _find(store, request.numbers("ids"))]
+
+
+async def shown(store: Store, message: QueueMessage) -> dict[str, object]:
+    """All that is known of a message that is or was in the queue."""
+    by_id = {recipient.id: recipient.address for recipient in message.recipients}
+    return {
+        **described(message),
+        "header": await _header(store, message),
+        "attempts": [
             {
-                **_queued(message),
-                "header": await _header(store, message),
-                "attempts": [
-                    {
-                        "recipient": by_id.get(attempt.recipient_id, ""),
-                        "number": attempt.number,
-                        "started": attempt.started,
-                        "ended": attempt.ended,
-                        "remote": attempt.remote,
-                        "outcome": attempt.outcome,
-                        "dialogue": attempt.dialogue,
-                    }
-                    for attempt in attempts
-                ],
+                "recipient": by_id.get(attempt.recipient_id, ""),
+                "number": attempt.number,
+                "started": attempt.started,
+                "ended": attempt.ended,
+                "remote": attempt.remote,
+                "outcome": attempt.outcome,
+                "dialogue": attempt.dialogue,
             }
-        )
-    return shown
+            for attempt in await store.read(QueueAttempts(message.id))
+        ],
+    }
 
 
 async def _header(store: Store, message: QueueMessage) -> str:

@@ -26,6 +26,7 @@ from mailftp.store.records import (
     QueueMessage,
     ReadyItem,
     ReadyTexts,
+    TracedCopy,
     Verifier,
 )
 
@@ -244,11 +245,22 @@ class MailUsage(Query[tuple[int, int]]):
 
 
 @dataclass(frozen=True, slots=True)
+class TraceMail(Query[tuple[TracedCopy, ...]]):
+    """Copies in anybody's mailboxes, newest first, `limit` at most: of one Message-ID (without brackets), or
+    all that an address has or sent, or both. It walks over all mail, on a reader's thread."""
+
+    message_id: str = ""
+    address: str = ""
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
 class QueueList(Query[tuple[QueueMessage, ...]]):
-    """Oldest first."""
+    """Oldest first, or `newest`."""
 
     filter: QueueFilter = field(default_factory=QueueFilter)
     limit: int = 1000
+    newest: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,10 +218,34 @@ class QueueMessage:
     body: BodyRef
     accepted: float
     recipients: tuple[QueueRecipient, ...]
+    #: Of its Message-ID field, without brackets, or "".
+    message_id: str = ""
 
     @property
     def size(self) -> int:
         return len(self.transfer.prefix) + self.body.size
+
+
+@dataclass(frozen=True, slots=True)
+class TracedCopy:
+    """A copy of a message in a mailbox, for an operator to look at."""
+
+    #: The account's address.
+    account: str
+    mailbox: str
+    uid: int
+    #: When it was accepted, and when it came into this mailbox.
+    received: float
+    saved: float
+    flags: frozenset[str]
+    #: When a POP3 client that leaves its mail here first took it; or None.
+    retrieved: float | None
+    #: Its trace header fields.
+    prefix: bytes
+    #: Without brackets, or "".
+    message_id: str
+    #: RFC 5256 section 2.1, without "Re:" and the like.
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,6 +445,9 @@ class QueueFilter:
     sender: str = ""
     recipient: str = ""
     domain: str = ""
+    message_id: str = ""
+    #: An address that it is from or to, or that it is sent on for; without case.
+    party: str = ""
     #: Part of a recipient's last error, in any case of letters.
     error: str = ""
     #: Accepted at this time or before; None is any.

@@ -36,7 +36,7 @@ class Commands(SynchronousTestCase):
         self.folder.mkdir(parents=True)
         self.config = self.folder / "mailftp.toml"
         self.config.write_text(CHEAP)
-        self.store = MemoryStore(Clock().seconds, index=lambda octets: None)
+        self.store = MemoryStore(Clock().seconds)
         self.successResultOf(self.store.start())
         self.patch(accounts, "request", self.request)
 

@@ -32,7 +32,7 @@ class Commands(SynchronousTestCase):
         folder.mkdir(parents=True)
         self.config = folder / "mailftp.toml"
         self.config.write_text('domains = ["example.test", "second.test"]\n')
-        self.store = MemoryStore(Clock().seconds, index=lambda octets: None)
+        self.store = MemoryStore(Clock().seconds)
         self.successResultOf(self.store.start())
         for address in (ALICE, BOB):
             self.successResultOf(self.store.commit(AddAccount(address, Verifier("$argon2id$"))))

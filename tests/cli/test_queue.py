@@ -39,7 +39,7 @@ class QueueCommands(SynchronousTestCase):
         folder.mkdir(parents=True)
         self.config = folder / "mailftp.toml"
         self.config.write_text("")
-        self.store = MemoryStore(Clock().seconds, index=lambda octets: None)
+        self.store = MemoryStore(Clock().seconds)
         self.successResultOf(self.store.start())
         self.patch(queue, "request", self.request)
 

@@ -23,7 +23,7 @@ VERIFIER = Verifier("$argon2id$a", ScramKeys(b"salt", 4096, b"stored", b"server"
 class Administration(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
-        self.store = MemoryStore(self.clock.seconds, index=lambda octets: None)
+        self.store = MemoryStore(self.clock.seconds)
         self.successResultOf(self.store.start())
         self.settings = Settings(Path("/"), Path("/data"), domains=("a.test",))
         self.logged: list[tuple[str, dict[str, object]]] = []

@@ -17,6 +17,7 @@ from tests.store.listing import Listing
 from tests.store.messages import message, staged
 from tests.store.searching import Searching
 from tests.store.steering import Steering
+from tests.store.tracing import Tracing
 
 
 class MemoryConformance(
@@ -28,6 +29,7 @@ class MemoryConformance(
     Listing,
     Searching,
     Steering,
+    Tracing,
     Conformance,
     TestCase,
 ):

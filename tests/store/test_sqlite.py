@@ -20,6 +20,7 @@ from tests.store.hierarchy import Hierarchy
 from tests.store.listing import Listing
 from tests.store.searching import Searching
 from tests.store.steering import Steering
+from tests.store.tracing import Tracing
 
 
 class SQLiteConformance(
@@ -31,6 +32,7 @@ class SQLiteConformance(
     Listing,
     Searching,
     Steering,
+    Tracing,
     Conformance,
     TestCase,
 ):

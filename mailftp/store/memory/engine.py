@@ -25,6 +25,7 @@ from mailftp.store.memory import (
     queue,
     reading,
     searching,
+    tracing,
 )
 from mailftp.store.memory.state import State
 from mailftp.store.records import StagedBody
@@ -86,6 +87,7 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.Indexes: reading.indexes,
     queries.Metadata: metadata.read_metadata,
     queries.MailUsage: reading.mail_usage,
+    queries.TraceMail: tracing.trace_mail,
     queries.QueueList: reading.queue_list,
     queries.QueueAttempts: reading.queue_attempts,
     queries.NextDue: reading.next_due,

@@ -193,7 +193,9 @@ def _enqueue(state: State, body: Body, transfer: Transfer, received: float) -> i
         for path in transfer.recipients
     ]
     body.holders += 1
-    state.queue[message_id] = Queued(message_id, transfer, body.ref, received, recipients)
+    state.queue[message_id] = Queued(
+        message_id, transfer, body.ref, received, recipients, body.index.message_id
+    )
     state.recipients.update((recipient.id, recipient) for recipient in recipients)
     state.changes.append(Change("queue"))
     return message_id

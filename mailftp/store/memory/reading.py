@@ -110,7 +110,7 @@ def mail_usage(state: State, query: MailUsage) -> tuple[int, int]:
 
 def queue_list(state: State, query: QueueList) -> tuple[QueueMessage, ...]:
     found = [m.value(m.recipients) for m in state.queue.values() if _matches(m, query.filter)]
-    return tuple(found[: query.limit])
+    return tuple((found[::-1] if query.newest else found)[: query.limit])
 
 
 def _matches(message: Queued, wanted: QueueFilter) -> bool:
@@ -119,6 +119,12 @@ def _matches(message: Queued, wanted: QueueFilter) -> bool:
     if wanted.sender and message.transfer.reverse_path != wanted.sender.replace("<>", ""):
         return False
     if wanted.accepted_by is not None and message.accepted > wanted.accepted_by:
+        return False
+    if wanted.message_id not in ("", message.message_id):
+        return False
+    transfer = message.transfer
+    parties = (transfer.reverse_path, transfer.return_to, *(path.address for path in transfer.recipients))
+    if wanted.party and wanted.party.lower() not in map(str.lower, parties):
         return False
     return any(
         r.state in wanted.states

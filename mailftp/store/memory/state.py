@@ -137,6 +137,7 @@ class Queued:
     body: BodyRef
     accepted: float
     recipients: list[Recipient]
+    message_id: str
     finished: float | None = None
 
     def value(self, recipients: list[Recipient]) -> QueueMessage:
@@ -146,6 +147,7 @@ class Queued:
             body=self.body,
             accepted=self.accepted,
             recipients=tuple(recipient.value() for recipient in recipients),
+            message_id=self.message_id,
         )
 
 

@@ -38,10 +38,8 @@ def admit(tx: Transaction, unit: Accept, hold_to_quota: bool) -> Accepted:
         filed = file_body(tx, body_id, ready, filings, unit.received, hold_to_quota)
     queued = None
     if unit.transfer is not None:
-        queued = _enqueue(tx, body_id, unit.body.size, unit.transfer, unit.received)
-    forwarded = tuple(
-        _enqueue(tx, body_id, unit.body.size, transfer, unit.received) for transfer in unit.forwards
-    )
+        queued = _enqueue(tx, body_id, ready, unit.transfer, unit.received)
+    forwarded = tuple(_enqueue(tx, body_id, ready, transfer, unit.received) for transfer in unit.forwards)
     if not filed and queued is None and not forwarded:
         # Nothing names it. It is swept after the grace time like any other.
         tx.run("INSERT OR REPLACE INTO unused_bodies (body_id, since) VALUES (?, ?)", (body_id, tx.now))
@@ -176,13 +174,14 @@ def _find_thread(tx: Transaction, account_id: int, keys: Sequence[bytes]) -> int
     return next((known[key] for key in keys if key in known), None)
 
 
-def _enqueue(tx: Transaction, body_id: int, size: int, transfer: Transfer, received: float) -> int:
+def _enqueue(tx: Transaction, body_id: int, ready: ReadyBody, transfer: Transfer, received: float) -> int:
     message_id = tx.insert(
         "INSERT INTO queue_messages (body_id, body_size, accepted, reverse_path, prefix, account_id, ret,"
-        " envid, eightbit, smtputf8, context, return_to) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " envid, eightbit, smtputf8, context, return_to, message_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             body_id,
-            size,
+            ready.size,
             received,
             transfer.reverse_path,
             transfer.prefix,
@@ -193,6 +192,7 @@ def _enqueue(tx: Transaction, body_id: int, size: int, transfer: Transfer, recei
             transfer.smtputf8,
             transfer.context,
             transfer.return_to,
+            ready.index.message_id,
         ),
     )
     tx.each(

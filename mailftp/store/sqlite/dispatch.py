@@ -23,6 +23,7 @@ from mailftp.store.sqlite import (
     searching,
     sweeping,
     texts,
+    tracing,
 )
 from mailftp.store.sqlite.reading import View
 from mailftp.store.sqlite.transaction import Transaction
@@ -84,6 +85,7 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.Indexes: reading.indexes,
     queries.Metadata: metadata.read_metadata,
     queries.MailUsage: reading.mail_usage,
+    queries.TraceMail: tracing.trace_mail,
     queries.QueueList: reading.queue_list,
     queries.QueueAttempts: reading.queue_attempts,
     queries.NextDue: reading.next_due,

@@ -176,11 +176,12 @@ def messages_of(select: Select, recipients: dict[int, list[QueueRecipient]]) -> 
     made = {}
     for row in select(
         "SELECT id, body_id, body_size, accepted, reverse_path, prefix, account_id, ret, envid, eightbit,"
-        " smtputf8, context, return_to FROM queue_messages WHERE id IN (SELECT value FROM json_each(?))",
+        " smtputf8, context, return_to, message_id FROM queue_messages"
+        " WHERE id IN (SELECT value FROM json_each(?))",
         ids,
     ):
         message_id, body_id, size, accepted, reverse_path, prefix, account_id, ret, envid = row[:9]
-        eightbit, smtputf8, context, return_to = row[9:]
+        eightbit, smtputf8, context, return_to, header_id = row[9:]
         transfer = Transfer(
             reverse_path=reverse_path,
             recipients=tuple(paths[message_id]),
@@ -194,7 +195,9 @@ def messages_of(select: Select, recipients: dict[int, list[QueueRecipient]]) -> 
             return_to=return_to,
         )
         body = BodyRef(body_id or 0, size, size > SMALL_BODY)
-        made[message_id] = QueueMessage(message_id, transfer, body, accepted, tuple(recipients[message_id]))
+        made[message_id] = QueueMessage(
+            message_id, transfer, body, accepted, tuple(recipients[message_id]), header_id
+        )
     return tuple(made[message_id] for message_id in recipients)
 
 

@@ -229,7 +229,10 @@ def queue_list(view: View, query: QueueList) -> tuple[QueueMessage, ...]:
         " WHERE r.message_id = q.id AND r.state IN (SELECT value FROM json_each(?4))"
         " AND (?5 = '' OR r.address = ?5) AND (?6 = '' OR r.domain = ?6)"
         " AND (?7 = '' OR instr(lower(r.last_error), lower(?7)))) AND (?8 IS NULL OR accepted <= ?8)"
-        " ORDER BY id LIMIT ?9",
+        " AND (?9 = '' OR message_id = ?9)"
+        " AND (?10 = '' OR lower(reverse_path) = ?10 OR lower(return_to) = ?10 OR EXISTS"
+        " (SELECT 1 FROM queue_recipients AS r WHERE r.message_id = q.id AND lower(r.address) = ?10))"
+        f" ORDER BY id {'DESC' if query.newest else ''} LIMIT ?11",
         (
             json.dumps(wanted.ids),
             wanted.sender,
@@ -239,6 +242,8 @@ def queue_list(view: View, query: QueueList) -> tuple[QueueMessage, ...]:
             wanted.domain.lower(),
             wanted.error,
             wanted.accepted_by,
+            wanted.message_id,
+            wanted.party.lower(),
             query.limit,
         ),
     )
