@@ -126,7 +126,8 @@ def _check(settings: Settings, options: Options) -> None:
 async def _ask(
     settings: Settings, domains: Iterable[str], zones: Zones, asked: DNS, reactor: Any
 ) -> dict[str, list[Finding]]:
-    resolver = Resolver(asked, reactor)
+    # The world does not read this machine's hosts file.
+    resolver = Resolver(asked, reactor, hosts=None)
     try:
         return {domain: await check_domain(settings, domain, zones, resolver, reactor) for domain in domains}
     finally:

@@ -87,9 +87,13 @@ class Question:
     wire: bytes
 
     @classmethod
-    def of(cls, name: dns.name.Name, kind: dns.rdatatype.RdataType, edns: bool = True) -> Question:
-        """A query with a random id. AD in a query says that we understand it in the reply (RFC 6840
-        section 5.7)."""
+    def of(
+        cls, name: dns.name.Name, kind: dns.rdatatype.RdataType, edns: bool = True, mixed: bool = True
+    ) -> Question:
+        """A query with a random id and, with `mixed`, letters of random case: who answers gives them back,
+        and a forger has to guess them as well (draft-vixie-dnsext-dns0x20). AD in a query says that we
+        understand it in the reply (RFC 6840 section 5.7)."""
+        name = _mixed(name) if mixed else name
         query = dns.message.make_query(
             name,
             kind,
@@ -119,6 +123,24 @@ class Question:
         asked = reply.question[0]
         same = asked.name == self.name and asked.rdtype == self.kind and asked.rdclass == dns.rdataclass.IN
         return reply if same else None
+
+    def echoed(self, reply: dns.message.Message) -> bool:
+        """Whether the reply has the letters of the question as they were sent; one without a question has
+        none to tell by."""
+        return not reply.question or reply.question[0].name.labels == self.name.labels
+
+
+def _mixed(name: dns.name.Name) -> dns.name.Name:
+    chance = secrets.randbits(256)
+    labels = []
+    for label in name.labels:
+        letters = bytearray(label)
+        for at, octet in enumerate(label):
+            if 97 <= octet | 32 <= 122:
+                letters[at] = octet ^ (chance & 1) << 5
+                chance >>= 1
+        labels.append(bytes(letters))
+    return dns.name.Name(labels)
 
 
 #: Reply codes of servers that do not know EDNS (RFC 6891 section 7): ask again without it.

@@ -36,14 +36,13 @@ from mailftp.dns.answers import (
 )
 from mailftp.dns.cache import Remembered
 from mailftp.dns.exchange import Network, NoReply, TooLarge
+from mailftp.dns.machine import ROUNDS, Machine
 from mailftp.dns.servers import Routing, Server
 from mailftp.settings import DNS
 from mailftp.wire.journal import Journal
 
 __all__ = ["Answer", "NoSuchData", "NoSuchName", "ResolutionFault", "Resolver", "Unresolved"]
 
-#: Seconds to wait for a server, in each round over all of them: 11 s with one server that is silent.
-ROUNDS = (2.0, 4.0, 5.0)
 TCP_SECONDS = 8.0
 #: A whole question gives up after this, however many servers and aliases there are.
 QUESTION_SECONDS = 25.0
@@ -65,12 +64,21 @@ class Resolver:
     """Give it to whoever asks; `stop` it when the last of them is done."""
 
     def __init__(
-        self, settings: DNS, reactor: IReactorTime, resolv_conf: Path = Path("/etc/resolv.conf")
+        self,
+        settings: DNS,
+        reactor: IReactorTime,
+        resolv_conf: Path = Path("/etc/resolv.conf"),
+        hosts: Path | None = Path("/etc/hosts"),
     ) -> None:
-        """`reactor` provides IReactorUDP and IReactorTCP as well. Reads the one small file `resolv_conf` when
-        no servers are set. Raises ValueError for a server or domain in the settings that cannot be read."""
-        self._routing = Routing(settings.servers, settings.forward, resolv_conf)
+        """`reactor` provides IReactorUDP and IReactorTCP as well. `resolv_conf` is read where no servers are
+        set; both small files are read again when they change. Raises ValueError for a server or domain in the
+        settings that cannot be read."""
+        self._routing = Routing(settings.servers, settings.forward)
+        self._machine = Machine(None if self._routing.default else resolv_conf, hosts)
         self._trust_ad = settings.trust_ad
+        #: Servers that do not give the question back as it was: they are asked in lower case.
+        self._lowering: set[Server] = set()
+        self._turn = 0
         self._network = Network(reactor)
         self._clock = reactor
         self._cache: Remembered[Key] = Remembered()
@@ -93,8 +101,12 @@ class Resolver:
         if self._stopped:
             answer.errback(Unresolved(f"{kind} of {name}: the resolver is stopped"))
             return answer
-        kept = self._cache.get(key, self._clock.seconds())
-        if kept is not None:
+        now = self._clock.seconds()
+        self._machine.look(now)
+        kept = self._cache.get(key, now)
+        if self._machine.hosts.tell(key):
+            _settle(answer, self._from_hosts(key), 0)
+        elif kept is not None:
             _settle(answer, *kept)
         elif key in self._waiting:
             self._waiting[key].append(answer)
@@ -104,6 +116,14 @@ class Resolver:
             self._running.add(running)
             running.addBoth(self._ended, running)
         return answer
+
+    def _from_hosts(self, key: Key) -> Outcome:
+        """An address in the machine's own list stands alone: one of the other family is not asked for."""
+        records = self._machine.hosts.records.get(key, ())
+        if records:
+            return Outcome(0, answer=Answer(records, name_text(key[0]), 0, False))
+        what = f"{dns.rdatatype.to_text(key[1])} of {name_text(key[0])}"
+        return Outcome(0, fault=NoSuchData, text=f"{what}: the hosts file has none")
 
     def stop(self) -> Deferred[None]:
         """Fail what is under way, close sockets."""
@@ -143,12 +163,12 @@ class Resolver:
         """Follow the aliases from server to server until there are records, or there is nothing."""
         if name.is_subdomain(_LOCALHOST):
             return _local(name, kind, what)
-        chain, ttl, authentic = [name], MAX_TTL, self._trust_ad
+        chain, ttl, authentic = [name], MAX_TTL, True
         try:
             while True:
-                servers = self._routing.of(chain[-1])
+                servers = self._servers(chain[-1])
                 reply = await self._ask(servers, chain[-1], kind)
-                authentic = authentic and bool(reply.flags & dns.flags.AD)
+                authentic = authentic and self._trusted(servers) and bool(reply.flags & dns.flags.AD)
                 step = read_step(reply, chain, kind, self._believed(servers))
                 ttl = min(ttl, step.ttl)
                 if step.missing is not None:
@@ -162,16 +182,33 @@ class Resolver:
     def _believed(self, servers: tuple[Server, ...]) -> Callable[[dns.name.Name], bool]:
         """Whether these servers are the ones to say something of a name: what `forward` sends elsewhere is
         not theirs, wherever their aliases lead."""
-        return lambda alias: self._routing.of(alias) == servers
+        return lambda alias: self._servers(alias) == servers
+
+    def _servers(self, name: dns.name.Name) -> tuple[Server, ...]:
+        return self._routing.of(name) or self._machine.resolv_conf.servers
+
+    def _trusted(self, servers: tuple[Server, ...]) -> bool:
+        """Whether their AD bit counts: by the settings, or by `options trust-ad` of resolv.conf(5)."""
+        conf = self._machine.resolv_conf
+        return self._trust_ad or not self._routing.default and servers == conf.servers and conf.trust_ad
+
+    def _order(self, servers: tuple[Server, ...], now: float) -> list[Server]:
+        """Those that were silent last."""
+        if servers == self._machine.resolv_conf.servers and self._machine.resolv_conf.rotate:
+            self._turn += 1
+            first = self._turn % len(servers)
+            servers = servers[first:] + servers[:first]
+        return sorted(servers, key=lambda server: self._suspects.get(server, 0) > now)
 
     async def _ask(
         self, servers: tuple[Server, ...], name: dns.name.Name, kind: dns.rdatatype.RdataType
     ) -> dns.message.Message:
         """The first usable reply of these servers, in rounds with growing patience. Raises NoReply."""
         said: dict[Server, str] = {}
-        for seconds in ROUNDS:
+        rounds = ROUNDS if self._routing.default else self._machine.resolv_conf.rounds
+        for seconds in rounds:
             now = self._clock.seconds()
-            for server in sorted(servers, key=lambda server: self._suspects.get(server, 0) > now):
+            for server in self._order(servers, now):
                 try:
                     reply = await self._ask_one(server, name, kind, seconds)
                 except NoReply as fault:
@@ -191,11 +228,15 @@ class Resolver:
         self, server: Server, name: dns.name.Name, kind: dns.rdatatype.RdataType, seconds: float
     ) -> dns.message.Message:
         for edns in (True, False):
-            question = Question.of(name, kind, edns)
+            question = Question.of(name, kind, edns, mixed=server not in self._lowering)
             try:
+                if self._machine.resolv_conf.use_tcp:
+                    raise TooLarge
                 reply = await self._network.ask_udp(server, question, seconds)
             except TooLarge:
                 reply = await self._network.ask_tcp(server, question, TCP_SECONDS)
+                if not question.echoed(reply):
+                    self._lowering.add(server)
             if reply.rcode() not in UNREADABLE:
                 break
         return reply

@@ -1,4 +1,4 @@
-"""Which servers are asked about which names: `[dns] servers` and `forward`, or /etc/resolv.conf."""
+"""Which servers are asked about which names: `[dns] servers` and `forward`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 
 import dns.name
 
@@ -51,37 +50,28 @@ def _address(text: str) -> str:
     return text
 
 
-def read_resolv_conf(path: Path) -> tuple[Server, ...]:
-    """The first three nameservers, as resolv.conf(5) has it; this machine where there are none."""
-    found: list[Server] = []
+def system_server(text: str) -> Server | None:
+    """A server as resolv.conf(5) names it, by its address alone; None for what is no address."""
     try:
-        lines = path.read_text("ascii", "replace").splitlines()[:1000]
-    except OSError:
-        lines = []
-    for line in lines:
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver":
-            try:
-                found.append(Server(_address(words[1])))
-            except ValueError:
-                continue
-    return tuple(found[:3]) or (Server("127.0.0.1"),)
+        return Server(_address(text))
+    except ValueError:
+        return None
 
 
 class Routing:
     """From a name to the servers that are asked about it."""
 
-    def __init__(
-        self, servers: tuple[str, ...], forward: Mapping[str, tuple[str, ...]], resolv_conf: Path
-    ) -> None:
+    def __init__(self, servers: tuple[str, ...], forward: Mapping[str, tuple[str, ...]]) -> None:
         """Raises ValueError for a server or a domain that cannot be read."""
         self._forward = {
             domain_name(domain): tuple(map(parse_server, texts)) for domain, texts in forward.items()
         }
-        self._default = tuple(map(parse_server, servers)) or read_resolv_conf(resolv_conf)
+        #: Empty: those of the machine.
+        self.default = tuple(map(parse_server, servers))
 
     def of(self, name: dns.name.Name) -> tuple[Server, ...]:
-        """The servers of the longest domain in `forward` that `name` is at or below, or the default ones."""
+        """The servers of the longest domain in `forward` that `name` is at or below, or the default ones,
+        which may be none."""
         if self._forward:
             while True:
                 servers = self._forward.get(name)
@@ -90,4 +80,4 @@ class Routing:
                 if name == dns.name.root:
                     break
                 name = name.parent()
-        return self._default
+        return self.default

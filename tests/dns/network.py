@@ -168,7 +168,7 @@ class Zone:
 
     def reply(self, query: dns.message.Message) -> dns.message.Message:
         question = query.question[0]
-        name, kind = question.name.to_text(True), dns.rdatatype.to_text(question.rdtype)
+        name, kind = question.name.to_text(True).lower(), dns.rdatatype.to_text(question.rdtype)
         self.asked.append((name, kind))
         reply = dns.message.make_response(query)
         for _ in range(20):

@@ -12,8 +12,9 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailftp.dns import resolver as resolving
+from mailftp.dns.machine import LOOK, ResolvConf
 from mailftp.dns.resolver import Answer, NoSuchData, NoSuchName, Resolver, Unresolved
-from mailftp.dns.servers import Server, read_resolv_conf
+from mailftp.dns.servers import Server
 from mailftp.settings import DNS
 from tests.dns.network import MemoryNetwork, Zone, framed
 
@@ -262,6 +263,163 @@ class BeliefTests(ResolverCase):
         self.assertTrue(self.ask("a.test").authentic)
 
 
+class CaseTests(ResolverCase):
+    """0x20: the letters of a question are of random case."""
+
+    zone = Zone(*(f"abcdefghijklmnop{number}.test 1 A 192.0.2.1" for number in range(40)))
+
+    def lowering(self, query: dns.message.Message) -> bytes:
+        reply = self.zone.reply(query)
+        wire = bytearray(reply.to_wire())
+        size = len(query.question[0].name.to_wire() or b"")
+        wire[12 : 12 + size] = bytes(wire[12 : 12 + size]).lower()
+        return bytes(wire)
+
+    def test_letters(self) -> None:
+        """They differ from question to question, and the answer is the same."""
+        self.net.udp[ONE] = self.zone
+        for _ in range(10):
+            self.assertEqual(self.ask("abcdefghijklmnop1.test").canonical, "abcdefghijklmnop1.test")
+            self.net.advance(2)
+        asked = {dns.message.from_wire(wire).question[0].name.labels for _, _, wire in self.net.datagrams}
+        self.assertGreater(len(asked), 8)
+        self.assertEqual(self.net.streams, [])
+
+    def test_other_letters(self) -> None:
+        """A forger who guesses id and port and not the letters: TCP tells the truth, and the server is still
+        asked in letters of random case."""
+        truth = self.zone
+        forged = Zone("abcdefghijklmnop1.test 9 A 203.0.113.66")
+        lie = True
+
+        def answer(query: dns.message.Message) -> bytes:
+            if not lie:
+                return truth(query)
+            wire = bytearray(forged(query))
+            wire[13] ^= 32
+            return bytes(wire)
+
+        self.net.udp[ONE] = answer
+        self.net.tcp[ONE] = lambda query: framed(truth(query))
+        self.assertEqual(self.ask("abcdefghijklmnop1.test").records[0].address, "192.0.2.1")
+        lie = False
+        self.ask("abcdefghijklmnop2.test")
+        self.assertEqual((len(self.net.streams), len(self.net.datagrams)), (1, 2))
+        name = self.net.datagrams[-1][2][12:40]
+        self.assertNotEqual(name.lower(), name)
+
+    def test_a_server_that_lowers(self) -> None:
+        """One that gives lower case back by TCP too is asked in lower case from then on."""
+        self.net.udp[ONE] = self.lowering
+        self.net.tcp[ONE] = lambda query: framed(self.lowering(query))
+        for number in range(5):
+            self.ask(f"abcdefghijklmnop{number}.test")
+        self.assertEqual((len(self.net.streams), len(self.net.datagrams)), (1, 5))
+
+
+class MachineTests(SynchronousTestCase):
+    """/etc/resolv.conf and /etc/hosts, as they are now."""
+
+    def setUp(self) -> None:
+        self.net = MemoryNetwork()
+        self.resolv_conf, self.hosts = Path(self.mktemp()), Path(self.mktemp())
+        self.resolv_conf.write_text(f"nameserver {ONE[0]}\n")
+        self.hosts.write_text("")
+
+    def start(self, settings: DNS | None = None) -> None:
+        self.resolver = Resolver(settings or DNS(), self.net, self.resolv_conf, self.hosts)
+
+    def ask(self, name: str, kind: str = "A") -> list[str]:
+        asking = self.resolver.lookup(name, kind)
+        self.net.settle()
+        self.answer = self.successResultOf(asking)
+        return [record.to_text() for record in self.answer.records]
+
+    def test_hosts(self) -> None:
+        """Addresses both ways without a question; a type that is not there is not asked for; MX is."""
+        self.hosts.write_text(
+            "# comment\n192.0.2.7 Mx.A.test alias # more\n192.0.2.8 mx.a.test\n2001:db8::7\tmx6.a.test\n"
+            "192.0.2.300 bad.test\nrubbish\n192.0.2.9 a..b good.test\n"
+        )
+        self.net.udp[ONE] = Zone("mx.a.test 60 MX 10 mx6.a.test.")
+        self.start()
+        self.assertEqual(sorted(self.ask("MX.a.test.")), ["192.0.2.7", "192.0.2.8"])
+        self.assertEqual(self.ask("alias"), ["192.0.2.7"])
+        self.assertEqual(self.ask("mx6.a.test", "AAAA"), ["2001:db8::7"])
+        self.assertEqual(self.ask("good.test"), ["192.0.2.9"])
+        self.assertEqual(self.ask("7.2.0.192.in-addr.arpa", "PTR"), ["mx.a.test."])
+        self.failureResultOf(self.resolver.lookup("mx6.a.test", "A"), NoSuchData)
+        self.assertEqual(self.net.datagrams, [])
+        self.assertEqual(self.ask("mx.a.test", "MX"), ["10 mx6.a.test."])
+
+    def test_both_are_read_again(self) -> None:
+        """Within five seconds, without a reload; one that vanishes is empty."""
+        self.net.udp[ONE] = Zone("b.test 1 A 192.0.2.1")
+        self.net.udp[TWO[0], 53] = Zone("b.test 1 A 192.0.2.2")
+        self.start()
+        self.assertEqual(self.ask("b.test"), ["192.0.2.1"])
+        self.resolv_conf.write_text(f"nameserver {TWO[0]}\noptions timeout:1\n")
+        self.net.advance(LOOK)
+        self.assertEqual(self.ask("b.test"), ["192.0.2.2"])
+        self.hosts.write_text("192.0.2.3 b.test\n")
+        self.net.advance(LOOK)
+        self.assertEqual(self.ask("b.test"), ["192.0.2.3"])
+        self.hosts.unlink()
+        self.net.advance(LOOK)
+        self.assertEqual(self.ask("b.test"), ["192.0.2.2"])
+
+    def test_options(self) -> None:
+        """resolv.conf(5): what is there is honoured within bounds."""
+        for text, wanted in (
+            ("", ResolvConf()),
+            ("options timeout:1 attempts:3", ResolvConf(rounds=(1.0, 2.0, 4.0))),
+            ("options timeout:99 attempts:99", ResolvConf(rounds=(30.0,) * 5)),
+            ("options timeout:0", ResolvConf(rounds=(1.0, 2.0))),
+            ("options timeout:x rotate\noptions trust-ad use-vc", ResolvConf(
+                rounds=(5.0, 10.0), rotate=True, trust_ad=True, use_tcp=True)),
+        ):  # fmt: skip
+            self.assertEqual(ResolvConf.parse(text), wanted, text)
+
+    def test_trust_and_turns(self) -> None:
+        """AD counts where the machine says so, but not from the server of a forward; servers take turns; by
+        TCP alone where that is wished."""
+        one, two = (Zone("a.test 1 A 192.0.2.1", "b.test 1 A 192.0.2.2", authentic=True) for _ in range(2))
+        self.net.udp[ONE], self.net.udp[TWO[0], 53] = one, two
+        self.net.udp[TWO] = Zone("f.test 1 A 192.0.2.3", authentic=True)
+        self.resolv_conf.write_text(f"nameserver {ONE[0]}\nnameserver {TWO[0]}\noptions trust-ad rotate\n")
+        self.start(DNS(forward={"f.test": (f"{TWO[0]}:{TWO[1]}",)}))
+        for _ in range(4):
+            self.ask("a.test")
+            self.assertTrue(self.answer.authentic)
+            self.net.advance(2)
+        self.assertEqual((len(one.asked), len(two.asked)), (2, 2))
+        self.ask("f.test")
+        self.assertFalse(self.answer.authentic)
+        self.resolv_conf.write_text(f"nameserver {ONE[0]}\noptions use-vc\n")
+        self.net.tcp[ONE] = lambda query: framed(one(query))
+        self.net.advance(LOOK)
+        sent = len(self.net.datagrams)
+        self.assertEqual(self.ask("b.test"), ["192.0.2.2"])
+        self.assertEqual((len(self.net.datagrams), len(self.net.streams)), (sent, 1))
+
+    def test_a_forward_to_several(self) -> None:
+        """The next one is asked where the first is silent."""
+        self.net.udp[TWO] = Zone("f.test 1 A 192.0.2.3")
+        self.start(DNS(forward={"f.test": (ONE[0], f"{TWO[0]}:{TWO[1]}")}))
+        self.assertEqual(self.ask("f.test"), ["192.0.2.3"])
+
+    def test_a_large_hosts_file(self) -> None:
+        """No more of it than a megabyte is read."""
+        self.hosts.write_text(
+            "192.0.2.1 first.test\n" + "0.0.0.0 x.test\n" * 100_000 + "192.0.2.2 last.test\n"
+        )
+        self.start()
+        self.assertEqual(self.ask("first.test"), ["192.0.2.1"])
+        asking = self.resolver.lookup("last.test", "A")
+        self.net.settle()
+        self.failureResultOf(asking, Unresolved)
+
+
 class TruncationTests(ResolverCase):
     def setUp(self) -> None:
         super().setUp()
@@ -339,7 +497,7 @@ class AliasTests(ResolverCase):
         zone = Zone("alias-elsewhere 30 A 192.0.2.1")
         first = self.net.udp[ONE]
         self.net.udp[ONE] = lambda query: (
-            zone if query.question[0].name.to_text() == "alias-elsewhere." else first
+            zone if query.question[0].name.to_text().lower() == "alias-elsewhere." else first
         )(query)
         self.assertEqual(self.ask("a.test").canonical, "alias-elsewhere")
         self.assertEqual(len(self.net.datagrams), 2)
@@ -535,4 +693,4 @@ class SettingsTests(SynchronousTestCase):
     def test_no_resolv_conf(self) -> None:
         """An empty resolv.conf, or none, means this machine."""
         self.assertEqual(self.resolv_conf(""), [("127.0.0.1", 53)])
-        self.assertEqual(read_resolv_conf(Path("/nonexistent/resolv.conf")), (Server("127.0.0.1"),))
+        self.assertEqual(ResolvConf.parse("").servers, (Server("127.0.0.1"),))
