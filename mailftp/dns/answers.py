@@ -79,12 +79,15 @@ class Outcome:
         return replace(self.answer, ttl=ttl)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
     id: int
+    #: In lower case; in `wire` its letters may be mixed.
     name: dns.name.Name
     kind: dns.rdatatype.RdataType
     wire: bytes
+    #: The reply that was read last had the letters of the question as they were sent.
+    echoed: bool = True
 
     @classmethod
     def of(
@@ -93,9 +96,8 @@ class Question:
         """A query with a random id and, with `mixed`, letters of random case: who answers gives them back,
         and a forger has to guess them as well (draft-vixie-dnsext-dns0x20). AD in a query says that we
         understand it in the reply (RFC 6840 section 5.7)."""
-        name = _mixed(name) if mixed else name
         query = dns.message.make_query(
-            name,
+            _mixed(name) if mixed else name,
             kind,
             use_edns=0 if edns else None,
             payload=EDNS_PAYLOAD if edns else None,
@@ -108,6 +110,12 @@ class Question:
         """The packet as a reply to this question; None when it is not one, or is malformed."""
         if len(wire) < 12 or int.from_bytes(wire[:2], "big") != self.id:
             return None
+        lowered = self.name.to_wire() or b""
+        end = 12 + len(lowered)
+        self.echoed = wire[12:end] == self.wire[12:end]
+        if wire[12:end].lower() == lowered:
+            # Other names in the packet may point at this one: as if they had been asked for in lower case.
+            wire = wire[:12] + lowered + wire[end:]
         try:
             reply = dns.message.from_wire(wire, ignore_trailing=True)
         except Exception:
@@ -116,18 +124,14 @@ class Question:
         if not reply.flags & dns.flags.QR or reply.opcode() != dns.opcode.QUERY:
             return None
         if not reply.question:
-            # A server that could not read the question may leave it out.
+            # A server that could not read the question may leave it out, and its letters.
+            self.echoed = True
             return reply if reply.rcode() in UNREADABLE else None
         if len(reply.question) != 1:
             return None
         asked = reply.question[0]
         same = asked.name == self.name and asked.rdtype == self.kind and asked.rdclass == dns.rdataclass.IN
         return reply if same else None
-
-    def echoed(self, reply: dns.message.Message) -> bool:
-        """Whether the reply has the letters of the question as they were sent; one without a question has
-        none to tell by."""
-        return not reply.question or reply.question[0].name.labels == self.name.labels
 
 
 def _mixed(name: dns.name.Name) -> dns.name.Name:

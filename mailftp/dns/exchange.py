@@ -98,7 +98,7 @@ class _Datagrams(DatagramProtocol):
         reply = self._question.read(datagram)
         if reply is not None and reply.flags & dns.flags.TC or len(datagram) >= _PACKET:
             self._fail(TooLarge())
-        elif reply is not None and not self._question.echoed(reply):
+        elif reply is not None and not self._question.echoed:
             # A forger who guessed the id, or a server that does not keep the case: TCP tells.
             self._fail(TooLarge())
         elif reply is not None:

@@ -235,7 +235,7 @@ class Resolver:
                 reply = await self._network.ask_udp(server, question, seconds)
             except TooLarge:
                 reply = await self._network.ask_tcp(server, question, TCP_SECONDS)
-                if not question.echoed(reply):
+                if not question.echoed:
                     self._lowering.add(server)
             if reply.rcode() not in UNREADABLE:
                 break
