@@ -12,7 +12,8 @@ from mailftp.dns.mail_zone import Site, Wanted, host_records, mail_records, zone
 from mailftp.dns.serials import Serials
 from mailftp.dns.zone import Zone, Zones
 from mailftp.dns.zone_file import Nodes, ZoneFault, read_zone_file, with_serial, written
-from mailftp.origin.dkim_keys import KeyFault, key_records
+from mailftp.origin.dkim_folder import key_records
+from mailftp.origin.dkim_keys import KeyFault
 from mailftp.settings import Settings
 from mailftp.settings.endpoints import listening_address, split_endpoint
 from mailftp.settings.file import NOT_SERVED

@@ -13,9 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from mailftp.dns.serials import newer, next_serial
 from mailftp.dns.zone import Zone, ZoneFault
+from mailftp.origin.dkim_folder import make_key
 from mailftp.origin.dkim_keys import KeyFault
 from mailftp.settings import DNS, Delivery, Settings, Smarthost
-from mailftp.setup.authority import make_dkim_key
 from mailftp.zones import load_zones, own_addresses, wanted_records, zone_text
 
 LISTEN = {
@@ -32,7 +32,7 @@ class ZoneCase(SynchronousTestCase):
         self.folder = Path(self.mktemp()).absolute()
         keys = self.folder / "data" / "dkim" / "example.test"
         keys.mkdir(parents=True)
-        make_dkim_key(keys / "mailftp.pem")
+        make_key(keys / "mailftp.pem", "rsa")
         ed25519 = Ed25519PrivateKey.generate().private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
         )

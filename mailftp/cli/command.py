@@ -11,6 +11,7 @@ from twisted.python import usage
 from mailftp import __version__
 from mailftp.cli.accounts import AccountOptions, run_account
 from mailftp.cli.aliases import AliasOptions, run_alias
+from mailftp.cli.dkim import DKIMOptions, run_dkim
 from mailftp.cli.dns import DNSOptions, run_dns
 from mailftp.cli.exits import DONE, FAILED, MISUSED, CommandFailed
 from mailftp.cli.folders import CheckOptions, InitOptions, check, init
@@ -28,6 +29,7 @@ class Command(Options):
         ["check", None, CheckOptions, "Say what is wrong with the settings."],
         ["account", None, AccountOptions, "Add, list, remove and change accounts."],
         ["alias", None, AliasOptions, "Lead addresses to others; let accounts send as them."],
+        ["dkim", None, DKIMOptions, "List and rotate the keys that outgoing mail is signed with."],
         ["queue", None, QueueOptions, "List and steer outgoing mail."],
         ["dns", None, DNSOptions, "Print the zones that mail needs, and check what the world sees."],
         ["trace", None, TraceOptions, "Say what became of a message, or of an address's mail."],
@@ -49,6 +51,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "check": check,
     "account": run_account,
     "alias": run_alias,
+    "dkim": run_dkim,
     "queue": run_queue,
     "dns": run_dns,
     "trace": trace,

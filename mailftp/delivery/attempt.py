@@ -11,6 +11,7 @@ from twisted.python.threadpool import ThreadPool
 
 from mailftp.delivery.destinations import Connections, Link
 from mailftp.delivery.routes import Hop, Router
+from mailftp.delivery.signing import Signer
 from mailftp.delivery.verdict import Job, NotNow, Result, Verdict, by_reply, for_all
 from mailftp.smtp.client import ConnectionFault, OutgoingBody, Target, TransactionResult, connect
 from mailftp.store.engine import Store, StoreFault
@@ -38,6 +39,7 @@ class Means:
     password: str = ""
     #: Makes TLS connections for the smarthost instead of one that trusts the machine's authorities.
     creator: IOpenSSLClientConnectionCreator | None = None
+    signer: Signer | None = None
 
 
 class Attempt:
@@ -68,11 +70,20 @@ class Attempt:
         except (StoreFault, OSError, CancelledError) as fault:
             return for_all(self._job, NotNow("4.3.0", f"the message could not be read: {fault}"))
         try:
-            await self._try_all(hops, body)
+            try:
+                ready = await self._signed(body)
+            except CancelledError:
+                return for_all(self._job, _given_up())
+            await self._try_all(hops, ready)
         finally:
             if body.descriptor >= 0:
                 os.close(body.descriptor)
         return self._verdicts
+
+    async def _signed(self, body: OutgoingBody) -> OutgoingBody:
+        """The last that is done to a message: what changes an octet of it comes before."""
+        signer, message = self._means.signer, self._job.message
+        return body if signer is None else await signer.signed(message.id, message.transfer, body)
 
     async def _try_all(self, hops: tuple[Hop, ...], body: OutgoingBody) -> None:
         last: Verdict | None = None

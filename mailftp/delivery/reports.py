@@ -10,6 +10,7 @@ from mailftp.delivery.verdict import Verdict
 from mailftp.intake.intake import Intake
 from mailftp.message.address import AddressFault, parse_address
 from mailftp.message.report import ReportedRecipient, build_report
+from mailftp.origin.findings import read_results
 from mailftp.store.engine import MissingBody
 from mailftp.store.queries import ReadStart
 from mailftp.store.records import QueueMessage
@@ -56,6 +57,9 @@ class Reports:
         transfer = message.transfer
         if not told or not transfer.reverse_path:
             # RFC 5321 section 6.1: a notice about a notice would never end.
+            return ()
+        if read_results(transfer.prefix, self._hostname).get("dmarc") == "fail":
+            # Sent on for a stranger, and its author is forged: he would hear of what he never wrote.
             return ()
         try:
             to = parse_address(transfer.reverse_path)

@@ -7,10 +7,16 @@ import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IOpenSSLClientConnectionCreator, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IOpenSSLClientConnectionCreator,
+    IReactorFromThreads,
+    IReactorTime,
+)
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -20,6 +26,7 @@ from mailftp.delivery.destinations import Connections, Destinations
 from mailftp.delivery.outcomes import Bookkeeping, Ended
 from mailftp.delivery.reports import Reports
 from mailftp.delivery.routes import Address, Router
+from mailftp.delivery.signing import Signer
 from mailftp.delivery.verdict import Job, NotNow, Verdict, for_all
 from mailftp.dns.resolver import Resolver
 from mailftp.intake.intake import Intake
@@ -90,6 +97,13 @@ class DeliveryService(Service):
             delivery.helo or settings.hostname,
             _password(settings),
             creator,
+            Signer(
+                settings.data / "dkim",
+                settings.domains,
+                cast(IReactorFromThreads, reactor),
+                self._threads,
+                now,
+            ),
         )
         reports = Reports(self._means, intake, settings.hostname, now)
         self._books = Bookkeeping(delivery, reports, self._owner, now, chance)

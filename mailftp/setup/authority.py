@@ -99,11 +99,3 @@ def make_certificates(folder: Path, hostname: str) -> None:
     write_new(folder / "ca.pem", ca.public_bytes(serialization.Encoding.PEM))
     write_new(folder / "key.pem", _pem(key), 0o600)
     write_new(folder / "cert.pem", certificate.public_bytes(serialization.Encoding.PEM))
-
-
-def make_dkim_key(file: Path) -> None:
-    """Make an RSA 2048 key for DKIM (RFC 8301 section 3.2: what every verifier takes).
-
-    Raises FileExistsError.
-    """
-    write_new(file, _pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)), 0o600)

@@ -6,7 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from mailftp.setup.authority import make_certificates, make_dkim_key, write_new
+from mailftp.origin.dkim_folder import make_key
+from mailftp.setup.authority import make_certificates, write_new
 
 #: Service -> port, all on loopback: none needs root.
 PORTS = {
@@ -191,6 +192,8 @@ def make_folder(
     for domain in domains:
         keys = folder / "data" / "dkim" / domain
         keys.mkdir(0o700, parents=True)
-        make_dkim_key(keys / f"{DKIM_SELECTOR}.pem")
+        # RSA is what every verifier knows; Ed25519 (RFC 8463) is for those to come.
+        make_key(keys / f"{DKIM_SELECTOR}.pem", "rsa")
+        make_key(keys / f"{DKIM_SELECTOR}-ed25519.pem", "ed25519")
     write_new(settings, settings_text(hostname, domains, capture, zones).encode())
     return settings

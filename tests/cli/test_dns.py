@@ -123,8 +123,9 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("mail from 127.0.0.1 does not pass (fail", found["a.test TXT"]["note"])
         self.assertEqual(found["mx.a.test A"]["add"], ["mx.a.test. 3600 IN A 127.0.0.1"])
         # Mended by what was printed.
-        key = found["mailftp._domainkey.a.test TXT"]["add"][0]
-        other.serve(zone="\n".join((key, *found["mx.a.test A"]["add"])) + "\n")
+        selectors = ("mailftp", "mailftp-ed25519")
+        keys = [found[f"{selector}._domainkey.a.test TXT"]["add"][0] for selector in selectors]
+        other.serve(zone="\n".join((*keys, *found["mx.a.test A"]["add"])) + "\n")
         self.assertEqual(other.cli("reload").returncode, 0)
         mended = self.findings(host, other.server, 0, "--no-connect").values()
         needed = {finding["status"] for finding in mended if not finding["optional"]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads, IReactorTCP, IReactorTime, IReactorUDP
@@ -49,6 +51,7 @@ class HouseCase(TestCase):
     """`await self.house(...)` first; then `submit`, `settled`, `queue`."""
 
     timeout = 30
+    data = Path("/nonexistent/data")
 
     async def house(self, delivery: DeliverySettings | None = None, start: bool = True, **more) -> None:
         self.clock = MovedReactor()
@@ -56,7 +59,7 @@ class HouseCase(TestCase):
         self.table = Table()
         self.settings = Settings(
             folder=None,
-            data=None,
+            data=self.data,
             hostname="mx.a.test",
             domains=("a.test",),
             delivery=delivery or self.plain(),
@@ -116,10 +119,15 @@ class HouseCase(TestCase):
         return far
 
     async def submit(
-        self, *recipients: str | ForwardPath, sender: str = "alice@a.test", message: bytes = MESSAGE, **more
+        self,
+        *recipients: str | ForwardPath,
+        sender: str = "alice@a.test",
+        message: bytes = MESSAGE,
+        prefix: bytes = b"Received: here\r\n",
+        **more,
     ) -> int:
         paths = tuple(ForwardPath(r) if isinstance(r, str) else r for r in recipients)
-        transfer = Transfer(sender, paths, b"Received: here\r\n", context="smtp-1", **more)
+        transfer = Transfer(sender, paths, prefix, context="smtp-1", **more)
         body = await staged(self.store, message)
         accepted = await self.store.commit(Accept(body, self.clock.seconds(), (), transfer))
         return accepted.queued

@@ -12,15 +12,15 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.origin.test_dkim import MESSAGE, RSA, record, signed_by_us
 
 
-class OpenDKIMTests(SynchronousTestCase):
-    def verdict(self, message: bytes) -> str:
-        program = shutil.which("opendkim", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-        if program is None:
-            raise SkipTest("install the Debian package opendkim")
-        folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, folder)
+def verdict(message: bytes, name: str, record: str) -> str:
+    """What OpenDKIM says of the signatures of a message. Raises SkipTest."""
+    program = shutil.which("opendkim", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
+    if program is None:
+        raise SkipTest("install the Debian package opendkim")
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
         (folder / "message").write_bytes(message)
-        (folder / "keys").write_text(f"sel._domainkey.e.test {record(RSA)}\n")
+        (folder / "keys").write_text(f"{name} {record}\n")
         (folder / "conf").write_text(f"Mode v\nTestPublicKeys {folder}/keys\n")
         done = subprocess.run(
             [program, "-x", folder / "conf", "-t", folder / "message", "-v"],
@@ -28,7 +28,12 @@ class OpenDKIMTests(SynchronousTestCase):
             stderr=subprocess.STDOUT,
             timeout=60,
         )
-        return done.stdout.decode()
+    return done.stdout.decode()
+
+
+class OpenDKIMTests(SynchronousTestCase):
+    def verdict(self, message: bytes) -> str:
+        return verdict(message, "sel._domainkey.e.test", record(RSA))
 
     def test_opendkim_checks_ours(self) -> None:
         made = signed_by_us(MESSAGE, RSA)
