@@ -39,6 +39,13 @@ _LOGGED_IN: tuple[bytes, ...] = (
     b"WITHIN",
     b"PARTIAL",
     b"INPROGRESS",
+    b"SORT",
+    b"SORT=DISPLAY",
+    b"ESORT",
+    b"THREAD=ORDEREDSUBJECT",
+    b"THREAD=REFERENCES",
+    # RFC 5255 section 4: texts are compared by i;unicode-casemap.
+    b"I18NLEVEL=1",
 )
 
 

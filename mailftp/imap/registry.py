@@ -17,7 +17,9 @@ from mailftp.imap import (
     quota,
     search,
     selecting,
+    sort,
     storing,
+    thread,
 )
 from mailftp.imap.commands import Command, MessageCommand
 
@@ -33,6 +35,8 @@ _GROUPS: tuple[tuple[Command[Any] | MessageCommand, ...], ...] = (
     metadata.COMMANDS,
     quota.COMMANDS,
     search.COMMANDS,
+    sort.COMMANDS,
+    thread.COMMANDS,
     idling.COMMANDS,
 )
 

@@ -10,6 +10,7 @@ import re
 import struct
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from mailftp.message import mime
 from mailftp.message.bodystructure import Writer, encoding
@@ -24,8 +25,10 @@ __all__ = [
     "Field",
     "MessageIndex",
     "Part",
+    "StoredKeys",
     "index_message",
     "stored_dot_free",
+    "stored_keys",
     "stored_ready",
 ]
 
@@ -206,6 +209,38 @@ def stored_ready(stored: bytes, start: int, end: int) -> tuple[bytes, bytes, byt
     if last > end:
         return None
     return stored[start + _HEAD.size : body], stored[body:bodystructure], stored[bodystructure:last]
+
+
+class StoredKeys(NamedTuple):
+    """What messages are sorted and threaded by."""
+
+    envelope: bytes
+    message_id: str
+    references: tuple[str, ...]
+    base_subject: str
+    sent: float | None
+
+
+def stored_keys(stored: bytes, start: int, end: int) -> StoredKeys | None:
+    """Out of the stored form that lies in `stored` from `start` to `end`; None for another version."""
+    if end - start < _HEAD.size:
+        return None
+    version, dated, sent, *_, n_references, a, b, c, d, e, f, _, _ = _HEAD.unpack_from(stored, start)
+    if version != INDEX_VERSION:
+        return None
+    envelope = start + _HEAD.size
+    message_id = envelope + a + b + c
+    references = message_id + d
+    subject = references + e
+    if subject + f > end:
+        return None
+    return StoredKeys(
+        stored[envelope : envelope + a],
+        stored[message_id:references].decode("utf-8", "replace"),
+        tuple(stored[references:subject].decode("utf-8", "replace").split("\n")) if n_references else (),
+        stored[subject : subject + f].decode("utf-8", "replace"),
+        sent if dated else None,
+    )
 
 
 def _encode(index: MessageIndex) -> bytes:

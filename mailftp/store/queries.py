@@ -26,6 +26,9 @@ from mailftp.store.records import (
     QueueMessage,
     ReadyItem,
     ReadyTexts,
+    SortKey,
+    ThreadAlgorithm,
+    Threads,
     TracedCopy,
     Verifier,
 )
@@ -173,6 +176,28 @@ class SearchMessages(Query[tuple[tuple[int, ...], ...]]):
     mailbox_id: int
     uids: tuple[int, ...]
     tests: tuple[HeaderTest | TextTest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SortMessages(Query[tuple[int, ...]]):
+    """These UIDs, but for those that are gone, sorted (RFC 5256): by the first key, equals by the next, and
+    at last by UID. Each key is with whether it is reversed. Raises NoSuchMailbox."""
+
+    account_id: int
+    mailbox_id: int
+    uids: tuple[int, ...]
+    order: tuple[tuple[SortKey, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadMessages(Query[Threads]):
+    """The threads of these UIDs, but for those that are gone (RFC 5256). Raises NoSuchMailbox, and
+    LimitReached for what would take too long."""
+
+    account_id: int
+    mailbox_id: int
+    uids: tuple[int, ...]
+    algorithm: ThreadAlgorithm
 
 
 @dataclass(frozen=True, slots=True)

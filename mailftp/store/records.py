@@ -411,6 +411,37 @@ class MessageTexts:
     indexes: Sequence[bytes] = ()
 
 
+class SortKey(enum.Enum):
+    """RFC 5256 section 3, RFC 5957."""
+
+    ARRIVAL = "ARRIVAL"
+    CC = "CC"
+    DATE = "DATE"
+    DISPLAYFROM = "DISPLAYFROM"
+    DISPLAYTO = "DISPLAYTO"
+    FROM = "FROM"
+    SIZE = "SIZE"
+    SUBJECT = "SUBJECT"
+    TO = "TO"
+
+
+class ThreadAlgorithm(enum.Enum):
+    """RFC 5256 section 3."""
+
+    ORDEREDSUBJECT = "ORDEREDSUBJECT"
+    REFERENCES = "REFERENCES"
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Each message after the one that it is beneath, with how many are above it; UID 0 stands for one that is
+    not there, which has several beneath it."""
+
+    #: "I" both.
+    uids: array[int]
+    depths: array[int]
+
+
 @dataclass(frozen=True, slots=True)
 class MaildropListing:
     """What a mailbox holds, as POP3 asks: twelve octets a message, in UID order."""

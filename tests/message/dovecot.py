@@ -53,6 +53,17 @@ def fetch(
     messages: Sequence[bytes], items: bytes = b"ENVELOPE BODY BODYSTRUCTURE"
 ) -> list[dict[bytes, Value]]:
     """These items of each message, as Dovecot has them."""
+    script = [b"a APPEND INBOX {%d+}\r\n%b\r\n" % (len(m), m) for m in messages]
+    script.append(b"s SELECT INBOX\r\nf FETCH 1:* (%b)\r\nz LOGOUT\r\n" % items)
+    return _responses(talk(script), len(messages))
+
+
+def talk(script: list[bytes], one_by_one: Sequence[bytes] = ()) -> bytes:
+    """What it says to commands, of which the last one is `z LOGOUT`, on a mailbox that is empty at first.
+
+    Those of `one_by_one` come before the last, each when the one before was answered: it works on several
+    at a time, and mixes what it says to them.
+    """
     with tempfile.TemporaryDirectory(prefix="dovecot-") as name:
         folder = Path(name)
         home = folder / "home"
@@ -68,13 +79,13 @@ def fetch(
             f"mail_home={home}\nfirst_valid_uid=0\nfirst_valid_gid=0\nmail_uid={user}\nmail_gid={group}\n"
             "ssl=no\nmail_fsync=never\n"
         )
-        script = [b"a APPEND INBOX {%d+}\r\n%b\r\n" % (len(m), m) for m in messages]
-        script.append(b"s SELECT INBOX\r\nf FETCH 1:* (%b)\r\nz LOGOUT\r\n" % items)
         environment = {"USER": "oracle", "HOME": str(home), "PATH": "/usr/bin:/bin"}
-        return _responses(_converse([str(IMAP), "-c", str(config)], environment, script), len(messages))
+        return _converse([str(IMAP), "-c", str(config)], environment, script, one_by_one)
 
 
-def _converse(command: list[str], environment: dict[str, str], script: list[bytes]) -> bytes:
+def _converse(
+    command: list[str], environment: dict[str, str], script: list[bytes], one_by_one: Sequence[bytes] = ()
+) -> bytes:
     """What the server says to the script. Its input stays open until the last answer: at the end of
     input it leaves, with answers unsent."""
     with subprocess.Popen(
@@ -83,8 +94,16 @@ def _converse(command: list[str], environment: dict[str, str], script: list[byte
         assert server.stdin is not None and server.stdout is not None
         out = bytearray()
         # The answers to the APPENDs fit the pipe, so nothing waits for us while we write.
-        server.stdin.write(b"".join(script))
-        server.stdin.flush()
+        server.stdin.write(b"".join(script[:-1]))
+        for line in (*one_by_one, script[-1]):
+            server.stdin.write(line)
+            server.stdin.flush()
+            tagged = b"\r\n%b " % line.split(b" ")[0]
+            while line is not script[-1] and tagged not in out:
+                piece = server.stdout.read1(1 << 16)
+                if not piece:
+                    break
+                out += piece
         while b"\r\nz OK" not in out[-200:]:
             piece = server.stdout.read1(1 << 16)
             if not piece:

@@ -15,6 +15,7 @@ from tests.store.copying import Copying
 from tests.store.hierarchy import Hierarchy
 from tests.store.listing import Listing
 from tests.store.messages import message, staged
+from tests.store.ordering import Ordering
 from tests.store.searching import Searching
 from tests.store.steering import Steering
 from tests.store.tracing import Tracing
@@ -27,6 +28,7 @@ class MemoryConformance(
     Copying,
     Hierarchy,
     Listing,
+    Ordering,
     Searching,
     Steering,
     Tracing,

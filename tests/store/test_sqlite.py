@@ -18,6 +18,7 @@ from tests.store.conformance import Conformance
 from tests.store.copying import Copying
 from tests.store.hierarchy import Hierarchy
 from tests.store.listing import Listing
+from tests.store.ordering import Ordering
 from tests.store.searching import Searching
 from tests.store.steering import Steering
 from tests.store.tracing import Tracing
@@ -30,6 +31,7 @@ class SQLiteConformance(
     Copying,
     Hierarchy,
     Listing,
+    Ordering,
     Searching,
     Steering,
     Tracing,

@@ -25,6 +25,7 @@ from mailftp.store.memory import (
     queue,
     reading,
     searching,
+    sorting,
     tracing,
 )
 from mailftp.store.memory.state import State
@@ -79,6 +80,8 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.ReadReady: listing.read_ready,
     queries.ReadMessages: listing.read_messages,
     queries.SearchMessages: searching.search_messages,
+    queries.SortMessages: sorting.sort_messages,
+    queries.ThreadMessages: sorting.thread_messages,
     queries.ListMaildrop: maildrops.list_maildrop,
     queries.Copies: maildrops.copies,
     queries.Bodies: reading.bodies,
