@@ -39,6 +39,7 @@ from mailftp.ftp.pace import Allowances
 from mailftp.ftp.server import FTPFactory
 from mailftp.imap.mailbox_states import MailboxStates
 from mailftp.imap.server import IMAPFactory
+from mailftp.intake.faults import FaultRules
 from mailftp.intake.hooks import IMailHook
 from mailftp.intake.intake import Intake
 from mailftp.origin.checks import Checks
@@ -93,7 +94,8 @@ class Foundations:
         self.store = store
         self.checkers = tuple(checkers)
         self.portal = portal
-        self.hooks = tuple(hooks)
+        # Nobody's mail is lost to them: with `capture` it goes nowhere anyway.
+        self.hooks = (*hooks, FaultRules(reactor)) if settings.delivery.capture else tuple(hooks)
         self.sessions = Sessions(store)
         self.hashing = HashingThreads(reactor)
         self.files = FileThreads(reactor)

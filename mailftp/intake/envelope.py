@@ -107,6 +107,8 @@ class Envelope:
     checks: str = ""
     #: Where the copies are filed.
     mailbox: str = "INBOX"
+    #: Nobody is told that it was accepted; see mailftp.intake.faults.
+    hang_up: bool = False
 
     def leave_out(self, account_ids: frozenset[int]) -> list[tuple[Recipient, Route]]:
         """Take these accounts from behind the aliases, which others then still get the message by; nothing is

@@ -13,3 +13,11 @@ class Refused(Exception):
         super().__init__(f"{code} {status} {text}")
         self.account_ids = account_ids
         self.code, self.status, self.text = code, status, text
+
+
+class HungUp(Exception):
+    """The connection is to end without a word, after so many seconds in which nothing is said."""
+
+    def __init__(self, after: float = 0.0) -> None:
+        super().__init__(f"hung up after {after:g} s")
+        self.after = after

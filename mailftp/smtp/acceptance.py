@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailftp.intake.hooks import Stages
 from mailftp.intake.intake import Envelope, Intake, Refused
+from mailftp.intake.refused import HungUp
 from mailftp.smtp.local import Outcome, accept_each
 from mailftp.smtp.syntax import Reply
 from mailftp.smtp.trail import Trail
@@ -33,6 +34,8 @@ class Acceptance:
             sink.abort()
             raise
         self._note(envelope, accepted, body.size)
+        if envelope.hang_up:
+            raise HungUp
         return Reply(250, "2.0.0", f"OK, accepted as {envelope.id}")
 
     async def accept_each(self, envelope: Envelope, sink: BodySink) -> list[Reply]:
@@ -49,6 +52,8 @@ class Acceptance:
         if not outcome.accepted:
             sink.abort()
         self._note_each(envelope, outcome, body.size)
+        if envelope.hang_up:
+            raise HungUp
         return outcome.replies
 
     async def _body(self, envelope: Envelope, sink: BodySink) -> StagedBody:

@@ -13,12 +13,14 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from mailftp.accounts.login import Login
 from mailftp.accounts.sasl import Mechanisms
 from mailftp.intake.hooks import TAKEN, IMailHook, Stages
 from mailftp.intake.intake import Envelope, Intake, Origin, Recipient, Refused
+from mailftp.intake.refused import HungUp
 from mailftp.origin.policy import Refusal
 from mailftp.origin.strangers import Strangers, Visitor
 from mailftp.smtp import events
@@ -54,6 +56,8 @@ class SMTPConnection(Reception):
     #: Why the message that is arriving will be refused at its end.
     _trouble: Reply | None = None
     _advancing = False
+    #: Until then nothing is said; then the connection is closed.
+    _silence: IDelayedCall | None = None
     #: The client sends no more, but may wait for replies.
     _heard_all = False
     #: Closed, or about to be: answers that come now have nobody to go to.
@@ -99,6 +103,8 @@ class SMTPConnection(Reception):
 
     def closed(self, reason: Failure) -> None:
         self._over = True
+        if self._silence is not None and self._silence.active():
+            self._silence.cancel()
         self._leave()
         self._forget()
         if self._authentication is not None:
@@ -437,7 +443,16 @@ class SMTPConnection(Reception):
         """Run a coroutine; whatever goes wrong in it is logged and answered."""
         Deferred.fromCoroutine(work).addCallback(then).addErrback(self._faulted)
 
+    def _hang_up(self, after: float) -> None:
+        """Nothing is said any more."""
+        self._over = True
+        self._forget()
+        self._silence = self.factory.wiring.clock.callLater(after, self.abort)
+
     def _faulted(self, failure: Failure) -> None:
+        if isinstance(failure.value, HungUp):
+            self._hang_up(failure.value.after)
+            return
         if not isinstance(failure.value, CancelledError):
             self._trail.fault(failure)
         if not self._over and self._session.waiting:
