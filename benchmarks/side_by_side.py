@@ -1,6 +1,6 @@
 """mailftp beside its peers: the same load, in one run, in alternating rounds; medians and ratios.
 
-    python -m benchmarks.side_by_side KIT smtp|pop|ftp [--rounds 5] [--peers postfix,...] [--tests ...]
+    python -m benchmarks.side_by_side KIT smtp|pop|ftp|imap [--rounds 5] [--peers postfix,...] [--tests ...]
 
 KIT is the benchmark kit: load generators (`bin/` after its build.sh) and start scripts (`peers/`). Every
 server listens on the loopback, has the account u0 (benchpass) at bench.test, and is on the same file system.
@@ -26,10 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from smtplib import SMTP
 
+from benchmarks import imap_rows
 from tests.interop.running import RunningServer
 from tests.ports import free_ports
 
-PEERS = {"smtp": "postfix,aiosmtpd", "pop": "dovecot", "ftp": "vsftpd,pyftpdlib"}
+PEERS = {"smtp": "postfix,aiosmtpd", "pop": "dovecot", "ftp": "vsftpd,pyftpdlib", "imap": "dovecot"}
 GIB = 1 << 30
 
 #: Accounts with 2,000 messages each, for eight sessions at one time.
@@ -43,6 +44,8 @@ class Target:
     name: str
     port: int
     user: str = "u0"
+    #: The root of its processes.
+    process: int = 0
 
 
 Measure = Callable[[Target], float]
@@ -115,7 +118,7 @@ class Bench:
         server.start()
         return server
 
-    def peer(self, name: str) -> Target:
+    def peer(self, name: str, service: str = "") -> Target:
         port = free_ports(1)[0]
         folder = self.work / name
         folder.mkdir(mode=0o755)
@@ -127,9 +130,9 @@ class Bench:
             start_new_session=True,
         )
         self.stack.callback(stop, process)
-        port += name == "dovecot"
+        port += name == "dovecot" and service != "imap"
         wait_for_port(port)
-        return Target(name, port, "anonymous" if name == "vsftpd" else "u0")
+        return Target(name, port, "anonymous" if name == "vsftpd" else "u0", process.pid)
 
     def load(self, *words: object) -> float:
         """Run a load program; its ops_s, or MBps where files move."""
@@ -287,6 +290,40 @@ class Bench:
         )  # fmt: skip
 
 
+def imap(bench: Bench, server: RunningServer, rounds: int, tests: list[str]) -> None:
+    """`tests` are some of mailboxes, rates and memory."""
+    mail = bench.work / "mail"
+    program = bench.kit / "bin" / "imapload"
+    if "mailboxes" in tests:
+        imap_rows.maildirs(bench.kit, mail)
+        start = time.monotonic()
+        imap_rows.fill(server.ports["imap"], mail)
+        taken = time.monotonic() - start
+        print(f"{imap_rows.CROWD + imap_rows.SOME} messages appended in {taken:.0f} s", flush=True)
+    for name in ("u0", "u1", *EIGHT):
+        (mail / name / "Maildir" / "cur").mkdir(parents=True, exist_ok=True)
+    subprocess.run(["chown", "-R", "65534:65534", mail], check=True)
+    mail.chmod(0o755)
+    theirs = bench.peer("dovecot", "imap")
+    figures: imap_rows.Figures = {}
+    for number in range(rounds):
+        server.stop()
+        server.start()
+        assert server.process is not None
+        ours = Target("mailftp", server.ports["imap"], process=server.process.pid)
+        imap_rows.forget(mail)
+        imap_rows.quiet(lambda root=ours.process: list(children(root)))
+        for target in (ours, theirs) if number % 2 else (theirs, ours):
+            if "mailboxes" in tests:
+                for rows in (imap_rows.CROWDED, imap_rows.SMALLER):
+                    imap_rows.commands(program, target, rows, figures)
+            if "rates" in tests:
+                imap_rows.rates(bench.load, program, target, figures)
+            if "memory" in tests:
+                imap_rows.memory(bench.kit, target, target.process, figures)
+        imap_rows.report(figures, number + 1)
+
+
 def report(figures: dict[tuple[str, str], list[float]], tests: list[str], targets: list[Target]) -> None:
     for test in tests:
         ours = statistics.median(figures[test, "mailftp"])
@@ -308,6 +345,10 @@ def main() -> None:
     with ExitStack() as stack:
         bench = Bench(arguments.kit.resolve(), stack)
         server = bench.own()
+        if arguments.protocol == "imap":
+            wanted = arguments.tests or "mailboxes,rates,memory"
+            imap(bench, server, arguments.rounds, wanted.split(","))
+            return
         if arguments.protocol == "ftp":
             bench.fill_ftp(server)
         if arguments.protocol == "pop":
