@@ -14,6 +14,7 @@ from mailftp.store.engine import (
     StoreFault,
     TooManyAnnotations,
 )
+from mailftp.store.records import Handling
 
 #: RFC 1939 section 7.
 _UIDL = re.compile(rb"[!-~]{1,70}\Z")
@@ -97,6 +98,15 @@ def check_annotations(entries: Iterable[tuple[str, bytes | None]], there: int, o
 def effective(own: int | None, general: int) -> int:
     """The limit of an account, where `general` holds for all that have none of their own."""
     return general if own is None else own
+
+
+def first_attempt(handling: Handling, now: float) -> tuple[float, float]:
+    """(when the first attempt is to be, how many seconds before that it counts as due): of those that are due
+    the oldest go first, and one of the next higher priority as if it were ten seconds older (RFC 6710 section
+    5.1)."""
+    if handling.hold_until > now:
+        return handling.hold_until, 0.0
+    return now, 10.0 * (9 + handling.priority)
 
 
 def check_targets(address: str, there: int) -> None:

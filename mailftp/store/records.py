@@ -160,6 +160,22 @@ class ForwardPath:
 
 
 @dataclass(frozen=True, slots=True)
+class Handling:
+    """What the sender of a message asks of every server on its way."""
+
+    #: TLS with a checked certificate at every step, or no step (RFC 8689).
+    requiretls: bool = False
+    #: -9 to 9 (RFC 6710).
+    priority: int = 0
+    #: RFC 2852: when it must be there, and what then becomes of it: "R" it is returned, "N" its sender is
+    #: told. 0: at no time.
+    deliver_by: float = 0.0
+    by_mode: str = ""
+    #: Not before (RFC 4865); 0: at once.
+    hold_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """What is to leave the house. `reverse_path` "" is the null sender."""
 
@@ -177,6 +193,7 @@ class Transfer:
     context: str = ""
     #: Who sent it, where `reverse_path` is one of ours because it is sent on; or "".
     return_to: str = ""
+    handling: Handling = Handling()
 
 
 class RecipientState(enum.Enum):

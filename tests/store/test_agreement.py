@@ -27,7 +27,7 @@ from mailftp.store.queries import (
     QueueList,
     Subscriptions,
 )
-from mailftp.store.records import NEW_ACCOUNT_MAILBOXES, Filing, QueueFilter, RecipientState
+from mailftp.store.records import NEW_ACCOUNT_MAILBOXES, Filing, Handling, QueueFilter, RecipientState
 from mailftp.store.sqlite import SQLiteStore, queue
 from mailftp.store.sqlite.sweeping import Sweep
 from mailftp.store.units import (
@@ -112,7 +112,11 @@ class History:
         )
 
     def accept(self, body, now):
-        sent = transfer(*(f"a@{d}" for d in self.some(DOMAINS))) if self.chance.random() < 0.4 else None
+        sent = None
+        if self.chance.random() < 0.4:
+            pick = self.chance.choice
+            handling = Handling(priority=pick([0, 0, 9, -9]), hold_until=now + pick([0, 0, 60]))
+            sent = transfer(*(f"a@{d}" for d in self.some(DOMAINS)), handling=handling)
         return Accept(body, now, self.filings(), sent)
 
     def flags(self, body, now):

@@ -18,6 +18,7 @@ from mailftp.store.names import (
     check_name,
     check_subscriptions,
     domain_of,
+    first_attempt,
     mailbox_name,
 )
 from mailftp.store.records import (
@@ -179,7 +180,7 @@ def _new_email(state: State, holder: Holder, body: Body) -> tuple[int, int]:
 
 def _enqueue(state: State, body: Body, transfer: Transfer, received: float) -> int:
     message_id = state.next_id("queue message")
-    now = state.now()
+    first, ahead = first_attempt(transfer.handling, state.now())
     recipients = [
         Recipient(
             id=state.next_id("recipient"),
@@ -188,7 +189,8 @@ def _enqueue(state: State, body: Body, transfer: Transfer, received: float) -> i
             domain=domain_of(path.address),
             orcpt=path.orcpt,
             notify=path.notify,
-            next_attempt=now,
+            next_attempt=first,
+            ahead=ahead,
         )
         for path in transfer.recipients
     ]

@@ -48,6 +48,7 @@ def lease_due(state: State, unit: LeaseDue) -> tuple[QueueMessage, ...]:
     leased: dict[int, list[Recipient]] = {}
     for recipient in due[: unit.limit]:
         recipient.attempts += 1
+        recipient.ahead = 0.0
         recipient.lease_owner = unit.owner
         recipient.lease_until = now + unit.seconds
         leased.setdefault(recipient.message_id, []).append(recipient)
@@ -138,7 +139,7 @@ def act_on_queue(state: State, unit: ActOnQueue) -> int:
 def _retry(state: State, recipient: Recipient) -> bool:
     if recipient.state is _HELD or recipient.lease_owner:
         return False
-    recipient.next_attempt = state.now()
+    recipient.next_attempt, recipient.ahead = state.now(), 0.0
     return True
 
 
@@ -158,7 +159,7 @@ def _release(state: State, recipient: Recipient) -> bool:
         return True
     if recipient.state is not _HELD:
         return False
-    recipient.state, recipient.next_attempt = _WAITING, state.now()
+    recipient.state, recipient.next_attempt, recipient.ahead = _WAITING, state.now(), 0.0
     return True
 
 
@@ -177,7 +178,7 @@ def _bounce(state: State, recipient: Recipient) -> bool:
         return False
     recipient.give_up, recipient.wish = True, None
     if not recipient.lease_owner:
-        recipient.state, recipient.next_attempt = _WAITING, state.now()
+        recipient.state, recipient.next_attempt, recipient.ahead = _WAITING, state.now(), 0.0
     return True
 
 

@@ -91,6 +91,8 @@ class Recipient:
     orcpt: str
     notify: frozenset[str]
     next_attempt: float
+    #: Seconds that its first attempt counts as due before that.
+    ahead: float = 0.0
     state: RecipientState = RecipientState.WAITING
     #: Attempts begun so far.
     attempts: int = 0
@@ -105,7 +107,7 @@ class Recipient:
 
     @property
     def due(self) -> float:
-        return self.lease_until if self.lease_owner else self.next_attempt
+        return self.lease_until if self.lease_owner else self.next_attempt - self.ahead
 
     @property
     def unfinished(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from mailftp.store import flags as flag_sets
 from mailftp.store.engine import MissingBody, NoSuchAccount, OverQuota
-from mailftp.store.names import domain_of, mailbox_name
+from mailftp.store.names import domain_of, first_attempt, mailbox_name
 from mailftp.store.records import Accepted, Change, Filing, StagedBody, Transfer
 from mailftp.store.sqlite.mailboxes import make_mailbox
 from mailftp.store.sqlite.submitting import submit
@@ -175,10 +175,11 @@ def _find_thread(tx: Transaction, account_id: int, keys: Sequence[bytes]) -> int
 
 
 def _enqueue(tx: Transaction, body_id: int, ready: ReadyBody, transfer: Transfer, received: float) -> int:
+    handling = transfer.handling
     message_id = tx.insert(
         "INSERT INTO queue_messages (body_id, body_size, accepted, reverse_path, prefix, account_id, ret,"
-        " envid, eightbit, smtputf8, context, return_to, message_id)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " envid, eightbit, smtputf8, context, return_to, message_id, requiretls, priority, deliver_by,"
+        " by_mode, hold_until) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             body_id,
             ready.size,
@@ -193,8 +194,14 @@ def _enqueue(tx: Transaction, body_id: int, ready: ReadyBody, transfer: Transfer
             transfer.context,
             transfer.return_to,
             ready.index.message_id,
+            handling.requiretls,
+            handling.priority,
+            handling.deliver_by,
+            handling.by_mode,
+            handling.hold_until,
         ),
     )
+    first, ahead = first_attempt(handling, tx.now)
     tx.each(
         "INSERT INTO queue_recipients (message_id, address, domain, state, next_attempt, due, orcpt, notify)"
         " VALUES (?, ?, ?, 'waiting', ?, ?, ?, ?)",
@@ -203,8 +210,8 @@ def _enqueue(tx: Transaction, body_id: int, ready: ReadyBody, transfer: Transfer
                 message_id,
                 path.address,
                 domain_of(path.address),
-                tx.now,
-                tx.now,
+                first,
+                first - ahead,
                 path.orcpt,
                 " ".join(sorted(path.notify)),
             )

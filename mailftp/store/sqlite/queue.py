@@ -16,6 +16,7 @@ from mailftp.store.records import (
     BodyRef,
     Change,
     ForwardPath,
+    Handling,
     QueueMessage,
     QueueRecipient,
     RecipientState,
@@ -176,12 +177,12 @@ def messages_of(select: Select, recipients: dict[int, list[QueueRecipient]]) -> 
     made = {}
     for row in select(
         "SELECT id, body_id, body_size, accepted, reverse_path, prefix, account_id, ret, envid, eightbit,"
-        " smtputf8, context, return_to, message_id FROM queue_messages"
-        " WHERE id IN (SELECT value FROM json_each(?))",
+        " smtputf8, context, return_to, message_id, requiretls, priority, deliver_by, by_mode, hold_until"
+        " FROM queue_messages WHERE id IN (SELECT value FROM json_each(?))",
         ids,
     ):
         message_id, body_id, size, accepted, reverse_path, prefix, account_id, ret, envid = row[:9]
-        eightbit, smtputf8, context, return_to, header_id = row[9:]
+        eightbit, smtputf8, context, return_to, header_id, requiretls, *handling = row[9:]
         transfer = Transfer(
             reverse_path=reverse_path,
             recipients=tuple(paths[message_id]),
@@ -193,6 +194,7 @@ def messages_of(select: Select, recipients: dict[int, list[QueueRecipient]]) -> 
             smtputf8=bool(smtputf8),
             context=context,
             return_to=return_to,
+            handling=Handling(bool(requiretls), *handling),
         )
         body = BodyRef(body_id or 0, size, size > SMALL_BODY)
         made[message_id] = QueueMessage(
