@@ -11,6 +11,7 @@ from tests.ftp.memory import MemoryCase
 
 FOLDER = Path(__file__).parent / "dialogs"
 COMMANDS = Path(__file__).parent / "conversations_of_commands"
+CLIENTS = Path(__file__).parent / "conversations_of_clients"
 ENCRYPTED = Path(__file__).parent / "dialogs_tls"
 
 
@@ -43,3 +44,7 @@ class Conversations(MemoryCase):
     def test_commands(self) -> None:
         """Commands about files, with the data connections that they need."""
         self.play(COMMANDS)
+
+    def test_clients(self) -> None:
+        """What clients, scanners and cameras say, as their public captures have it."""
+        self.play(CLIENTS)
