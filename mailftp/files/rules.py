@@ -9,7 +9,7 @@ from operator import or_
 
 from mailftp.files.home import Path
 from mailftp.files.policy import Patterns, Permission, Policy, Rule
-from mailftp.settings import FTP, FTPFolder, FTPLimit, FTPRule
+from mailftp.settings import FTP, FTPFolder, FTPLimit, FTPRule, Network
 
 #: The name under which tables speak of who has no account.
 ANONYMOUS = "anonymous"
@@ -55,6 +55,15 @@ class Rulebook:
     def limits(self, account: str) -> tuple[FTPLimit, ...]:
         """Wherever the client comes from."""
         return tuple(limit for limit in self._ftp.limits if self.fits(limit.accounts, account))
+
+    def fxp(self, account: str) -> tuple[Network, ...]:
+        """The servers that its data may go to and come from, beside the client itself."""
+        return tuple(
+            network
+            for each in self._ftp.fxp
+            if self.fits(each.accounts, account)
+            for network in each.networks
+        )
 
     def fits(self, accounts: Iterable[str], account: str) -> bool:
         """Whether a list of accounts is about this one; an empty list is about every account."""

@@ -6,10 +6,11 @@ privileged port, and one from anybody but the client (a stolen transfer: seen on
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 from collections.abc import Callable, Iterable
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -23,13 +24,17 @@ from twisted.internet.interfaces import (
     IReactorTCP,
 )
 from twisted.internet.protocol import ClientFactory, ServerFactory
+from twisted.internet.tcp import makeBinding
 from twisted.python.failure import Failure
 
+from mailftp.ftp.addresses import PassiveAddresses
 from mailftp.ftp.data import Address, DataConnection, DataConnections, DataFault, IDataConnection
 from mailftp.ftp.pace import Allowance
 from mailftp.ftp.passive import Accepted, QuietPort, listen
+from mailftp.settings import Network
 from mailftp.wire.connection import Connection
 from mailftp.wire.peer import Peer
+from mailftp.wire.tls import resumed
 
 #: Seconds that a client has to make its data connection once a transfer waits for it.
 PATIENCE = 30.0
@@ -43,6 +48,8 @@ STRANGERS = 10
 USES = 64
 #: Seconds for which a passive port is kept for the session's next transfer.
 KEPT = 5.0
+#: Why a port that we wanted to call from cannot be had: another may do.
+_PORT_FAULTS = frozenset({errno.EACCES, errno.EADDRINUSE, errno.EADDRNOTAVAIL})
 
 
 class _Door(ServerFactory):
@@ -62,14 +69,16 @@ class _Call(ClientFactory):
 
     noisy = False
 
-    def __init__(self, channel: DataChannel) -> None:
+    def __init__(self, channel: DataChannel, port: int) -> None:
         self._channel = channel
+        #: The port that it is made from; 0 for any.
+        self.port = port
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]  # ours may be TLS's
         return self._channel.admit(addr)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        self._channel.refused()
+        self._channel.refused(self.port, reason)
 
 
 class _Made(ClientFactory):
@@ -101,6 +110,7 @@ class DataChannel:
         ends: tuple[str | None, str | None],
         is_private: Callable[[], bool],
         server_name: Callable[[], str] = lambda: "",
+        addresses: PassiveAddresses,
     ) -> None:
         """`ends` are the addresses of the control connection's own socket, ours and the other one: behind a
         proxy they are not what it told of the client. None where there are none."""
@@ -110,6 +120,9 @@ class DataChannel:
         self._is_private = is_private
         #: What HOST said: the certificate is that of the control connection.
         self._server_name = server_name
+        self._addresses = addresses
+        #: Other servers, for FXP.
+        self.others: tuple[Network, ...] = ()
         self._control = control
         here, there = ends
         #: How fast the login may be, once there is one.
@@ -164,7 +177,8 @@ class DataChannel:
                 return
             accepted.socket.close()
 
-    def listen(self) -> tuple[Address, int]:
+    def listen(self, tell: bool = True) -> tuple[Address, int]:
+        told = self._told() if tell and self._local is not None else self._local
         kept, self._kept = self._kept, None
         # It is in use now: whoever looks for a port to be had must not find this one.
         self._clear.keepers.pop(self, None)
@@ -181,7 +195,8 @@ class DataChannel:
             # reset the connection by the session tickets that it has not read, and lose what it sent.
             self._port.wait()
         bound: Any = self._port.getHost()
-        return self._told(), int(bound.port)
+        assert told is not None
+        return told, int(bound.port)
 
     def _new_port(self) -> QuietPort | IListeningPort:
         while True:
@@ -205,16 +220,16 @@ class DataChannel:
     def _told(self) -> Address:
         """The address for the client: ours, or the one that the settings give for clients beyond NAT."""
         assert self._local is not None
-        given = self._clear.wiring.settings.ftp.passive_address
-        if given and not self._control.peer.local:
-            return ip_address(given)
-        return self._local
+        try:
+            return self._addresses.told(self._control.peer) or self._local
+        except LookupError as unknown:
+            raise DataFault(f"The address of {unknown} is not known just now; say EPSV") from None
 
     def aim(self, address: Address, port: int) -> None:
         self.abandon()
         if isinstance(address, IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
-        if address not in self._peers:
+        if not self._expected(address):
             raise DataFault("Data connections go to your own address only")
         if port < 1024:
             raise DataFault("Data connections go to ports from 1024 on only")
@@ -255,14 +270,23 @@ class DataChannel:
         elif isinstance(self._port, QuietPort):
             self._port.wait()
         elif self._target is not None and self._connector is None:
-            self._connector = self._reactor.connectTCP(
-                str(self._target[0]),
-                self._target[1],
-                _Call(self),
-                timeout=PATIENCE,
-                bindAddress=(self._interface, 0),
-            )
+            self._call()
         return waiting
+
+    def _call(self, port: int | None = None) -> None:
+        """Connect to the client: from the port below that of the control connection where that takes a
+        privilege and we have it (RFC 959 section 3.2), which old firewalls expect; else from any."""
+        assert self._target is not None
+        if port is None:
+            port = self._clear.calling_port(self._control.local.port)
+        self._connector = self._reactor.connectTCP(
+            str(self._target[0]),
+            self._target[1],
+            _Call(self, port),
+            timeout=PATIENCE,
+            # Several clients are called from it, and the last connection to this one rests in TIME_WAIT.
+            bindAddress=makeBinding(self._interface, port, reuseAddress=port != 0),  # type: ignore[arg-type]  # a new type of tuple
+        )
 
     def release(self) -> None:
         self._connection = None
@@ -311,9 +335,15 @@ class DataChannel:
 
     # What the network says.
 
+    def _expected(self, address: Address | None) -> bool:
+        """The client's own, or a server's that its account may use for FXP."""
+        if address is None or address in self._peers:
+            return address is not None
+        return any(address in network for network in self.others)
+
     def _welcome(self, host: str | None) -> bool:
         """Whether a connection is the client's; after too many that are not, the port is given up."""
-        if Peer.of(host).address in self._peers:
+        if self._expected(Peer.of(host).address):
             return True
         self._strangers += 1
         self._control.journal.warn("data connection refused", stranger=host or "")
@@ -337,20 +367,33 @@ class DataChannel:
         if private is None:
             return connection
         assert private.wiring.tls is not None
-        factory = private.wiring.tls.wrap_data(_Made(connection), self._server_name())
+        control = self._control.tls_handle()
+        factory = private.wiring.tls.wrap_data(_Made(connection), self._server_name(), control)
         made: IProtocol = factory.buildProtocol(None)
         return made
 
-    def refused(self) -> None:
+    def refused(self, port: int, reason: Failure) -> None:
         """Our own connection could not be made."""
+        error = getattr(reason.value, "osError", None)
+        if port and error in _PORT_FAULTS and self._target is not None:
+            if error == errno.EACCES:
+                self._clear.privileged = False
+            self._call(0)
+            return
         self._target = self._connector = None
         self._answer(DataFault("Cannot connect to you"))
 
     def arrived(self, connection: DataConnection) -> None:
         """It is open: connected, and encrypted if need be."""
-        if connection is self._connection:
-            self._opened = True
-            self._answer(connection)
+        if connection is not self._connection:
+            return
+        handle = connection.tls_handle()
+        if handle is not None and self._clear.reuse_required and not resumed(handle):
+            self._answer(DataFault("TLS session of data connection not resumed"))
+            self.abandon()
+            return
+        self._opened = True
+        self._answer(connection)
 
     def departed(self, connection: DataConnection) -> None:
         if connection is self._connection and not self._opened:

@@ -86,8 +86,8 @@ class IDataChannel(Protocol):
     def family(self) -> int | None:
         """The network protocol of the control connection, 4 or 6; None: no data connection is possible."""
 
-    def listen(self) -> tuple[Address, int]:
-        """Open a passive port; the address to tell the client. Raises DataFault."""
+    def listen(self, tell: bool = True) -> tuple[Address, int]:
+        """Open a passive port; the address to tell the client, which EPSV does without. Raises DataFault."""
 
     def aim(self, address: Address, port: int) -> None:
         """Remember where to connect to. Raises DataFault when that is not the client's to ask for."""
@@ -322,6 +322,15 @@ class DataConnections(ConnectionFactory):
     def __init__(self, wiring: Wiring, private: bool) -> None:
         super().__init__(replace(wiring, limits=_Uncounted(), implicit_tls=private))
         self.private = private
+        ftp = wiring.settings.ftp
+        #: TLS on a data connection must resume the session of its control connection.
+        self.reuse_required = ftp.tls_reuse == "required"
+        #: Ports below 1024 may be called from, for all that we know.
+        self.privileged = True
         #: Channels that keep a passive port for their next transfer; whoever finds no port free has the
         #: oldest of them give it up.
         self.keepers: dict[Owner, None] = {}
+
+    def calling_port(self, control: int) -> int:
+        """The port to call a client from whose control connection is at `control`; 0 for any."""
+        return control - 1 if self.privileged and 1 < control <= 1024 else 0

@@ -39,7 +39,7 @@ def extended_passive(session: Session, argument: str) -> bytes:
         return reply(200, "Only EPSV from now on")
     if wanted and wanted != family:
         raise SyntaxFault(522, f"Network protocol not supported, use ({family})")
-    _, port = session.outside.data.listen()
+    _, port = session.outside.data.listen(tell=False)
     # Without a full stop: there are clients that read up to the end of the line.
     return reply(229, f"Entering Extended Passive Mode (|||{port}|)")
 

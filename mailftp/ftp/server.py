@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
+from typing import cast
 
 from twisted.cred.credentials import ICredentials
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTCP
+from twisted.internet.interfaces import IReactorCore, IReactorTCP
 from twisted.protocols.ftp import IFTPShell
 from twisted.python.failure import Failure
 
@@ -17,6 +18,7 @@ from mailftp.accounts.login import LoggedIn, Login
 from mailftp.accounts.names import full_name
 from mailftp.files.home import IHome, Path
 from mailftp.files.rules import ANONYMOUS, Rulebook
+from mailftp.ftp.addresses import PassiveAddresses, Resolve
 from mailftp.ftp.channel import KEPT, DataChannel
 from mailftp.ftp.commands import COMMANDS
 from mailftp.ftp.data import DataConnections
@@ -93,7 +95,9 @@ class FTPConnection(Connection):
             ends=self._ends(),
             is_private=lambda: self.session.protect_data,
             server_name=lambda: self.session.host,
+            addresses=factory.addresses,
         )
+        factory.addresses.freshen(self.peer)
         self.session.greet()
 
     def received(self, data: bytes) -> None:
@@ -199,6 +203,7 @@ class FTPConnection(Connection):
             found.logout()
             raise Crowded
         self._logged_in, self.data.allowance = found, allowance
+        self.data.others = self.factory.rulebook.fxp(found.name)
         self.user_name = found.name
         return IHome(found.avatar)
 
@@ -222,7 +227,7 @@ class FTPConnection(Connection):
             attempt.cancel()
         found, self._logged_in = self._logged_in, None
         self.user_name = ""
-        allowance, self.data.allowance = self.data.allowance, None
+        allowance, self.data.allowance, self.data.others = self.data.allowance, None, ()
         if allowance is not None:
             allowance.release()
         if found is not None:
@@ -282,17 +287,26 @@ class FTPFactory(ConnectionFactory):
     """Serves `ftp`, or with a wiring that says so `ftps`.
 
     `reactor` opens and makes data connections; their clock is that of the wiring. `allowances` are shared by
-    the services, whose logins are counted together.
+    the services, whose logins are counted together; `resolve` gives the IPv4 address of a host's name.
     """
 
     protocol = FTPConnection
 
     def __init__(
-        self, wiring: Wiring, login: Login, reactor: IReactorTCP, allowances: Allowances | None = None
+        self,
+        wiring: Wiring,
+        login: Login,
+        reactor: IReactorTCP,
+        allowances: Allowances | None = None,
+        resolve: Resolve | None = None,
     ) -> None:
         super().__init__(wiring)
-        self._rulebook = Rulebook(wiring.settings.ftp)
-        self.allowances = allowances or Allowances(self._rulebook)
+        if wiring.tls is not None:
+            wiring.tls.sessions_apart = wiring.settings.ftp.tls_reuse == "required"
+        look_up = resolve or cast(IReactorCore, reactor).resolve
+        self.addresses = PassiveAddresses(wiring.settings.ftp, look_up, wiring.clock)
+        self.rulebook = Rulebook(wiring.settings.ftp)
+        self.allowances = allowances or Allowances(self.rulebook)
         self.login = login
         self.reactor = reactor
         self.clear_data = DataConnections(wiring, private=False)
@@ -305,15 +319,17 @@ class FTPFactory(ConnectionFactory):
             implicit_tls=wiring.implicit_tls,
             anonymous=settings.ftp.anonymous is not None,
             failures_closed=settings.auth.failures_closed,
+            always_150=settings.ftp.always_150,
+            clear_command_channel=settings.ftp.clear_command_channel,
             domain_of=self._domain_of,
             tls_required_for=self._tls_required_for,
         )
 
     def _tls_required_for(self, name: bytes) -> bool:
         if name == ANONYMOUS.encode():
-            return self._rulebook.terms(ANONYMOUS).tls_required
+            return self.rulebook.terms(ANONYMOUS).tls_required
         account = full_name(name, self.wiring.settings.domains)
-        return account is not None and self._rulebook.terms(account).tls_required
+        return account is not None and self.rulebook.terms(account).tls_required
 
     def _domain_of(self, name: str) -> str | None:
         """HOST: a domain itself, a host in it, our own name, or an address of ours in brackets."""

@@ -139,6 +139,9 @@ class Terms:
     implicit_tls: bool
     anonymous: bool
     failures_closed: int
+    #: 150 where RFC 959 has 125.
+    always_150: bool = False
+    clear_command_channel: bool = False
     #: The domain of a name that HOST may say, "" where it has none of its own; None: no such host.
     domain_of: Callable[[str], str | None] = lambda name: None
     #: Whether an account, by what USER said, may have nothing in the clear.

@@ -40,7 +40,8 @@ class Running:
             raise DataLost("Aborted")
         connected = data.connected()
         opening = "Sending it now" if connected else "Opening the data connection"
-        session.outside.send(reply(125 if connected else 150, told or f"{opening}: {what}"))
+        code = 125 if connected and not session.terms.always_150 else 150
+        session.outside.send(reply(code, told or f"{opening}: {what}"))
         self.opened = True
 
     def outcome(self, error: Exception) -> tuple[int, str]:

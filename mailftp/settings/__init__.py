@@ -265,12 +265,30 @@ class FTPLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class FTPPassive:
+    networks: tuple[Network, ...] = field(metadata={"doc": "Where the clients come from."})
+    address: str = field(
+        metadata={"doc": 'What PASV tells them, as `ftp.passive_address`; "": the connection\'s own address.'}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FTPFXP:
+    networks: tuple[Network, ...] = field(
+        metadata={"doc": "The other servers that data connections may go to and come from."}
+    )
+    accounts: tuple[str, ...] = _key((), _WHOSE)
+
+
+@dataclass(frozen=True, slots=True)
 class FTP:
     passive_ports: tuple[int, int] | None = _key(
         (30000, 30999), 'Ports for passive data connections, "FIRST-LAST", both included; "" for any.'
     )
     passive_address: str = _key(
-        "", "The IPv4 address to give in PASV behind NAT; empty: the connection's own."
+        "",
+        "The IPv4 address to give in PASV behind NAT, or a host's name, which is looked up again every "
+        "minute; empty: the connection's own.",
     )
     root: Path = _key(
         Path("files"), "The folder of the home folders, `<root>/<domain>/<local part>`; below `data`."
@@ -281,6 +299,17 @@ class FTP:
     visible_partials: bool = _key(
         False, "Uploads are seen under their own name while they arrive, as other servers do."
     )
+    tls_reuse: str = _key(
+        "optional",
+        '"required": a data connection in TLS must resume the session of its own control connection, so that '
+        "nobody else's can take its place. Clients that cannot are refused.",
+    )
+    clear_command_channel: bool = _key(
+        False, "CCC may end the encryption of the control connection after the login, for old firewalls."
+    )
+    always_150: bool = _key(
+        False, "Transfers begin with 150 even where the client is connected, for cameras that give up at 125."
+    )
     umask: int = _key(0o077, "Permission bits that new files and folders do not have, in octal digits.")
     groups: Mapping[str, tuple[str, ...]] = _made(
         dict, 'Names for several accounts, each a list such as ["bob@example.test"].'
@@ -289,6 +318,12 @@ class FTP:
     accounts: tuple[FTPAccounts, ...] = _key((), "What differs for some accounts; a later one wins.")
     folders: tuple[FTPFolder, ...] = _key((), "Folders that several accounts have in their root.")
     limits: tuple[FTPLimit, ...] = _key((), "How much, how fast; each of those that fit holds.")
+    passive: tuple[FTPPassive, ...] = _key(
+        (), "What PASV tells clients from some networks; the first that fits."
+    )
+    fxp: tuple[FTPFXP, ...] = _key(
+        (), "Whose data may move between this server and another one; without a table, nobody's."
+    )
 
 
 @dataclass(frozen=True, slots=True)

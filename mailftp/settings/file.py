@@ -24,7 +24,7 @@ from mailftp.settings.values import (
     did_you_mean,
     domain,
     host_and_port,
-    ipv4_or_empty,
+    ipv4_or_host,
     list_of,
     mail_address,
     matching,
@@ -210,7 +210,7 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
     shape.HTTP: {"prefix": matching(r"/(?:[A-Za-z0-9._~-]+/)*", 'a path that begins and ends with "/"')},
     shape.FTP: {
         "passive_ports": port_range(),
-        "passive_address": ipv4_or_empty(),
+        "passive_address": ipv4_or_host(),
         "root": matching(r"[^/].*", "a folder below `data`, a relative path"),
         "durable": truth(),
         "tls": one_of("optional", "required"),
@@ -222,7 +222,14 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "accounts": list_of(_table(shape.FTPAccounts), plural="tables, each [[ftp.accounts]]"),
         "folders": list_of(_table(shape.FTPFolder), plural="tables, each [[ftp.folders]]"),
         "limits": list_of(_table(shape.FTPLimit), plural="tables, each [[ftp.limits]]"),
+        "passive": list_of(_table(shape.FTPPassive), plural="tables, each [[ftp.passive]]"),
+        "fxp": list_of(_table(shape.FTPFXP), plural="tables, each [[ftp.fxp]]"),
+        "tls_reuse": one_of("optional", "required"),
+        "clear_command_channel": truth(),
+        "always_150": truth(),
     },
+    shape.FTPPassive: {"networks": list_of(network(), least=1), "address": ipv4_or_host()},
+    shape.FTPFXP: {"networks": list_of(network(), least=1), "accounts": list_of(_whose)},
     shape.FTPRule: {
         "accounts": list_of(_whose),
         "folder": matching(r"/(?:[^/\x00-\x1f]+(?:/[^/\x00-\x1f]+)*)?", 'a path such as "/incoming"'),
@@ -441,7 +448,7 @@ def _check_ftp(settings: Settings, place: Place) -> None:
     named: list[tuple[Place, tuple[str, ...]]] = [
         (place.at("groups").at(group), members) for group, members in ftp.groups.items()
     ]
-    for name in ("rules", "accounts", "folders", "limits"):
+    for name in ("rules", "accounts", "folders", "limits", "fxp"):
         for number, each in enumerate(getattr(ftp, name)):
             named.append((place.at(name).item(number).at("accounts"), each.accounts))
     for where, accounts in named:

@@ -36,6 +36,8 @@ _NESTED: Mapping[tuple[type[Any], str], type[Any]] = {
     (shape.FTP, "accounts"): shape.FTPAccounts,
     (shape.FTP, "folders"): shape.FTPFolder,
     (shape.FTP, "limits"): shape.FTPLimit,
+    (shape.FTP, "passive"): shape.FTPPassive,
+    (shape.FTP, "fxp"): shape.FTPFXP,
 }
 
 

@@ -36,6 +36,7 @@ LONGEST_TIME = 100 * 365 * 86400
 
 _SIZE = re.compile(r"([0-9]{1,18}) ?([A-Za-z]{1,3})", re.ASCII)
 _TIME = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([smhdw])", re.ASCII)
+_DOTTED = re.compile(r"[0-9.]+", re.ASCII)
 _MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _UNDERSCORED = re.compile(r"[a-z0-9_-]{1,63}", re.ASCII)
@@ -283,17 +284,18 @@ def mail_address() -> Kind[str]:
     return Kind('a mail address such as "bob@example.org"', read)
 
 
-def ipv4_or_empty() -> Kind[str]:
+def ipv4_or_host() -> Kind[str]:
     def read(value: object, place: Place) -> str:
         text = _text(value)
-        if text:
+        if text and (ip_literal(text) or _DOTTED.fullmatch(text)):
             try:
                 IPv4Address(text)
             except ValueError:
                 raise Wrong(f"{shown(value)} is no IPv4 address")
-        return text
+            return text
+        return a_domain(text) if text else text
 
-    return Kind('an IPv4 address such as "192.0.2.1", or ""', read)
+    return Kind('an IPv4 address such as "192.0.2.1", a host such as "ftp.example.org", or ""', read)
 
 
 def address() -> Kind[str]:

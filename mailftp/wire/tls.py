@@ -78,6 +78,9 @@ class ServiceTLS:
 
     def __init__(self, name: str, contexts: _Contexts) -> None:
         self.name = name
+        #: Each connection has a session context of its own, which resumes no other's: for FTP, whose data
+        #: connections can then be held to the one that they belong to. It costs most of a handshake.
+        self.sessions_apart = False
         self._contexts = contexts
 
     def connection_creator(self, server_name: str = "") -> IOpenSSLServerConnectionCreator:
@@ -98,16 +101,27 @@ class ServiceTLS:
         """
         return _LayerFactory(self.connection_creator(), False, factory, clock)
 
-    def wrap_data(self, factory: IProtocolFactory, server_name: str = "") -> TLSMemoryBIOFactory:
-        """The factory for FTP data connections: session tickets wait until there is something else to say."""
-        return _LayerFactory(self.connection_creator(server_name), False, factory, None, _Reticent)
+    def wrap_data(
+        self, factory: IProtocolFactory, server_name: str = "", control: SSL.Connection | None = None
+    ) -> TLSMemoryBIOFactory:
+        """The factory for FTP data connections: session tickets wait until there is something else to say.
+
+        `control` is OpenSSL's view of the control connection, whose sessions these resume.
+        """
+        creator = self.connection_creator(server_name)
+        if isinstance(control, _ConnectionApart):
+            apart = control.apart
+            creator = _ServerCreator(lambda: SSL.Connection(apart.used, None))
+        return _LayerFactory(creator, False, factory, None, _Reticent)
 
     def swap(self, contexts: _Contexts) -> None:
         """New connections use these; live ones keep what they began with."""
         self._contexts = contexts
 
     def _connection(self, server_name: str) -> SSL.Connection:
-        return SSL.Connection(self._contexts.named(server_name) or self._contexts.default, None)
+        if not self.sessions_apart:
+            return SSL.Connection(self._contexts.named(server_name) or self._contexts.default, None)
+        return _ConnectionApart(_Apart(self._contexts, server_name))
 
 
 class Certificates:
@@ -170,6 +184,7 @@ class _Contexts:
     """The contexts of one service: one for the default certificate and one for each of the folder's."""
 
     def __init__(self, service: str, material: _Material) -> None:
+        self.service, self.material = service, material
         self.default = _context(service, material.default, material.client_ca)
         self._named: dict[str, SSL.Context] = {}
         for other in material.others:
@@ -191,6 +206,47 @@ class _Contexts:
 
     def named(self, name: str) -> SSL.Context | None:
         return self._named.get(name) or self._named.get("*." + name.partition(".")[2])
+
+
+class _Apart:
+    """The contexts of one connection: the default one, and the one that SNI asks for."""
+
+    def __init__(self, shared: _Contexts, server_name: str) -> None:
+        self._shared = shared
+        #: What the connection uses, and its data connections with it.
+        self.used = self._make(self._certified(server_name) or shared.material.default)
+        if not server_name and shared.material.others:
+            self.used.set_tlsext_servername_callback(self._choose)
+
+    def _certified(self, name: str) -> Certified | None:
+        wanted = (name, "*." + name.partition(".")[2])
+        return next(
+            (one for each in wanted for one in self._shared.material.others if each in one.names), None
+        )
+
+    def _make(self, certified: Certified) -> SSL.Context:
+        return _context(self._shared.service, certified, self._shared.material.client_ca)
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        asked = connection.get_servername()
+        certified = None if asked is None else self._certified(asked.decode("latin-1").lower())
+        if certified is not None:
+            self.used = self._make(certified)
+            connection.set_context(self.used)
+
+
+class _ConnectionApart(SSL.Connection):
+    """A connection that knows its contexts. (Twisted has put something of its own into its app data.)"""
+
+    def __init__(self, apart: _Apart) -> None:
+        super().__init__(apart.used, None)
+        self.apart = apart
+
+
+def resumed(handle: SSL.Connection) -> bool:
+    """Whether a handshake resumed a session. pyOpenSSL has no public word for it; a test says when its
+    private one goes."""
+    return bool(SSL._lib.SSL_session_reused(handle._ssl))  # type: ignore[attr-defined]
 
 
 def _context(service: str, ours: Certified, client_ca: list[x509.Certificate]) -> SSL.Context:

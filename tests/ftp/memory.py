@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError, DNSLookupError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -38,7 +38,8 @@ class Call:
     """A connection that the server wants to make."""
 
     def __init__(self, host: str, port: int, caller: Any, bind: Any) -> None:
-        self.host, self.port, self.caller, self.bind = host, port, caller, bind
+        self.host, self.port, self.caller = host, port, caller
+        self.bind = (bind._address, bind._port)
         self.given_up = False
 
     def disconnect(self) -> None:
@@ -52,6 +53,14 @@ class Network:
         self.ports: list[Port] = []
         self.calls: list[Call] = []
         self.taken: set[int] = set()
+        #: The addresses of hosts; None: the look-up fails.
+        self.hosts: dict[str, str | None] = {}
+        self.asked: list[str] = []
+
+    def resolve(self, name: str) -> Deferred[str]:
+        self.asked.append(name)
+        address = self.hosts.get(name)
+        return succeed(address) if address else fail(DNSLookupError(name))
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
         number = port or 20000 + len(self.ports)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.error import ConnectionRefusedError
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailftp.ftp.newlines import FromNetwork, to_network
@@ -43,7 +46,7 @@ class Downloads(MemoryCase):
         """After PORT the server connects, from the address that the client knows."""
         self.assertEqual(self.codes(self.say("PORT 127,0,0,1,200,1", "RETR f")), ["200", "150"])
         (call,) = self.network.calls
-        self.assertEqual((call.host, call.port, call.bind), ("127.0.0.1", 51201, ("127.0.0.1", 0)))
+        self.assertEqual((call.host, call.port, call.bind), ("127.0.0.1", 51201, ("127.0.0.1", 20)))
         data = connect(call.caller, peer=("127.0.0.1", 51201), host=self.host, clock=self.clock)
         self.assertEqual(data.received(), b"0123456789")
         self.assertEqual(self.codes(self.answers()), ["226"])
@@ -52,7 +55,7 @@ class Downloads(MemoryCase):
         """Nobody listens where PORT said: 425."""
         self.say("EPRT |1|127.0.0.1|51201|", "RETR f")
         (call,) = self.network.calls
-        call.caller.clientConnectionFailed(call, None)
+        call.caller.clientConnectionFailed(call, Failure(ConnectionRefusedError(errno.ECONNREFUSED)))
         self.assertEqual(self.codes(self.answers()), ["425"])
         self.assertEqual(self.codes(self.say("NOOP")), ["200"])
 
