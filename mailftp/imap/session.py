@@ -17,7 +17,7 @@ from mailftp.imap.capabilities import capabilities
 from mailftp.imap.commands import Bye, Command, MessageCommand, State
 from mailftp.imap.context import Context, text
 from mailftp.imap.incoming import Incoming
-from mailftp.imap.output import TURN
+from mailftp.imap.output import TURN, TURN_BEFORE_LOGIN
 from mailftp.imap.parser import Parser, SyntaxFault
 from mailftp.imap.refusals import refusal
 from mailftp.imap.registry import COMMANDS
@@ -147,7 +147,7 @@ class Session:
         elif isinstance(event, CommandText):
             await self._command(event.text)
             # Replies to commands that were sent at once: the client has to read some, and others have turns.
-            await self._output.room(TURN)
+            await self._output.room(TURN_BEFORE_LOGIN if self.context.logged_in is None else TURN)
         elif isinstance(event, Continue):
             self._output.write(b"+ go on\r\n")
         elif isinstance(event, Message):
