@@ -445,6 +445,10 @@ def _check_ftp(settings: Settings, place: Place) -> None:
     """Whom the tables of `[ftp]` are for, and that no two folders have one name."""
     ftp = settings.ftp
     known = {*ftp.groups, "*", "anonymous"}
+    if ftp.clear_command_channel and "required" in (ftp.tls, ftp.tls_reuse):
+        place.at("clear_command_channel").wrong(
+            "it cannot be with tls or tls_reuse required", "leave one of them out"
+        )
     named: list[tuple[Place, tuple[str, ...]]] = [
         (place.at("groups").at(group), members) for group, members in ftp.groups.items()
     ]
