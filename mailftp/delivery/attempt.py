@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
 from twisted.python.threadpool import ThreadPool
 
-from mailftp.delivery.destinations import Connections, Link
+from mailftp.delivery.destinations import Answer, Connections, Link
 from mailftp.delivery.routes import Hop, Router
 from mailftp.delivery.signing import Signer
 from mailftp.delivery.verdict import Job, NotNow, Result, Verdict, by_reply, for_all
@@ -43,13 +43,17 @@ class Means:
 
 
 class Attempt:
-    """`run` once. `stop` makes it end with what it knows, at the next step."""
+    """`run` once. `stop` makes it end with what it knows, at the next step. `dead` says why the destination
+    is not to be called now, or ""."""
 
-    def __init__(self, means: Means, job: Job) -> None:
+    def __init__(self, means: Means, job: Job, dead: str = "") -> None:
+        self._dead = dead
         self._means, self._job = means, job
         self._left = list(job.recipients)
         self._verdicts: list[Verdict] = []
         self._stopping = False
+        #: How the destination took it, and in words why it is silent, if it is.
+        self.answer, self.reason = Answer.UNKNOWN, ""
 
     def stop(self) -> None:
         self._stopping = True
@@ -59,6 +63,8 @@ class Attempt:
         if self._job.give_up:
             # RFC 3463 section 3.1: no code fits better, and the text says it.
             return for_all(self._job, NotNow("5.0.0", "returned by the postmaster", permanent=True))
+        if self._dead and not self._job.route:
+            return for_all(self._job, NotNow("4.4.1", f"not tried again so soon: {self._dead}"))
         try:
             hops = await self._means.router.hops(self._job.domain, self._job.route)
         except NotNow as fault:
@@ -94,6 +100,7 @@ class Attempt:
                 await self._try_host(hop, body)
             except ConnectionFault as fault:
                 last = self._broken(hop, fault)
+                self._note(Answer.BUSY if fault.dialogue else Answer.SILENT, last.text)
                 if fault.undecided:
                     # It has the whole message and may have kept it: another host now would be a second copy.
                     break
@@ -151,10 +158,16 @@ class Attempt:
             raise
         self._settle(link, some, result)
 
+    def _note(self, answer: Answer, reason: str = "") -> None:
+        """The best that any of its hosts did counts; of a route of the operator's nothing is learnt."""
+        if not self._job.route and answer.weight > self.answer.weight:
+            self.answer, self.reason = answer, reason
+
     def _settle(self, link: Link, some: list[QueueRecipient], result: TransactionResult) -> None:
         for recipient in some:
             reply = result.replies.get(recipient.address)
             if reply is not None:
+                self._note(Answer.ANSWERED)
                 self._left.remove(recipient)
                 verdict = by_reply(
                     recipient,

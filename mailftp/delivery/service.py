@@ -87,7 +87,7 @@ class DeliveryService(Service):
         self._owner = f"{settings.hostname}/{secrets.token_hex(8)}"
         self._threads = ThreadPool(0, THREADS, "delivery")
         self._connections = Connections(reactor, delivery.concurrency.total)
-        self._destinations = Destinations(delivery.concurrency)
+        self._destinations = Destinations(delivery.concurrency, reactor.seconds)
         self._means = Means(
             store,
             Router(settings, resolver, local_addresses),
@@ -170,7 +170,10 @@ class DeliveryService(Service):
     # What is due.
 
     def _hear(self, changes: tuple[Change, ...]) -> None:
-        if any(change.kind == "queue" for change in changes):
+        kinds = {change.kind for change in changes}
+        if "retry" in kinds:
+            self._destinations.forgive()
+        if "queue" in kinds:
             self._wake()
 
     def _set_timer(self, seconds: float | None) -> None:
@@ -219,8 +222,11 @@ class DeliveryService(Service):
             return False
         if not self._may_lease():
             return False
+        among = self._destinations.among
+        if among is not None and not among:
+            return False
         busy = self._destinations.busy
-        leased = await self._store.commit(LeaseDue(self._owner, LEASE_SECONDS, BATCH, busy))
+        leased = await self._store.commit(LeaseDue(self._owner, LEASE_SECONDS, BATCH, busy, among))
         for message in leased:
             for job in _jobs_of(message):
                 self._destinations.enter(job)
@@ -253,7 +259,8 @@ class DeliveryService(Service):
 
     def _begin(self, job: Job) -> None:
         self._numbers += 1
-        number, running = self._numbers, _Running(job, Attempt(self._means, job))
+        dead = self._destinations.dead(job.domain)
+        number, running = self._numbers, _Running(job, Attempt(self._means, job, dead))
         self._jobs[number] = running
         running.done = Deferred.fromCoroutine(self._work(running))
         running.done.addErrback(self._fault)
@@ -264,8 +271,8 @@ class DeliveryService(Service):
         self._journal.fault("delivery_fault", failure)
 
     def _end(self, number: int, job: Job) -> None:
-        del self._jobs[number]
-        self._destinations.leave(job.domain)
+        attempt = self._jobs.pop(number).attempt
+        self._destinations.leave(job.domain, attempt.answer, attempt.reason)
         self._wake()
 
     async def _work(self, running: _Running) -> None:

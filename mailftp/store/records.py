@@ -285,7 +285,8 @@ class Change:
     """What the feed tells after a commit. A hint: whoever hears it reads what is newer than the
     modseq it knows."""
 
-    #: "mail", "metadata", "queue", "account", or "alias" for aliases and grants.
+    #: "mail", "metadata", "queue", "account", "alias" for aliases and grants, or "retry" when the operator
+    #: has queued mail tried at once.
     kind: str
     account_id: int = 0
     #: 0 when a subscription changed whose mailbox is gone.
