@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
 from twisted.python.threadpool import ThreadPool
 
 from mailftp.delivery.destinations import Answer, Connections, Link
+from mailftp.delivery.release import release
 from mailftp.delivery.routes import Hop, Router
+from mailftp.delivery.schedule import expired
 from mailftp.delivery.signing import Signer
 from mailftp.delivery.verdict import Job, NotNow, Result, Verdict, by_reply, for_all
-from mailftp.smtp.client import ConnectionFault, OutgoingBody, Target, TransactionResult, connect
+from mailftp.intake.intake import Intake
+from mailftp.smtp.client import ConnectionFault, OutgoingBody, Target, TransactionResult, Wishes, connect
 from mailftp.store.engine import Store, StoreFault
 from mailftp.store.queries import Bodies, OpenBody, ReadStart
-from mailftp.store.records import ForwardPath, QueueMessage, QueueRecipient
+from mailftp.store.records import ForwardPath, Handling, QueueMessage, QueueRecipient
 
 #: Recipients of one transaction: what RFC 5321 section 4.5.3.1.8 has every server take.
 RECIPIENTS = 100
@@ -40,6 +45,10 @@ class Means:
     #: Makes TLS connections for the smarthost instead of one that trusts the machine's authorities.
     creator: IOpenSSLClientConnectionCreator | None = None
     signer: Signer | None = None
+    #: Files what was held and is for this house.
+    intake: Intake | None = None
+    #: Seconds since the epoch.
+    now: Callable[[], float] = time.time
 
 
 class Attempt:
@@ -63,6 +72,17 @@ class Attempt:
         if self._job.give_up:
             # RFC 3463 section 3.1: no code fits better, and the text says it.
             return for_all(self._job, NotNow("5.0.0", "returned by the postmaster", permanent=True))
+        handling = self._job.message.transfer.handling
+        if expired(handling, self._means.now()):
+            return for_all(
+                self._job, NotNow("5.4.7", "the time by which it had to be delivered is over", True)
+            )
+        intake = self._means.intake
+        if handling.hold_until and intake is not None and intake.serves(self._job.domain):
+            try:
+                return await release(self._means, intake, self._job)
+            except (StoreFault, OSError, CancelledError) as fault:
+                return for_all(self._job, NotNow("4.3.0", f"the message could not be read: {fault}"))
         if self._dead and not self._job.route:
             return for_all(self._job, NotNow("4.4.1", f"not tried again so soon: {self._dead}"))
         try:
@@ -111,6 +131,7 @@ class Attempt:
 
     async def _try_host(self, hop: Hop, body: OutgoingBody) -> None:
         """Settle what is left by this host. Raises ConnectionFault with the rest still left."""
+        hop = replace(hop, tls=self._required(hop))
         link = self._means.connections.take(hop)
         if link is not None:
             try:
@@ -138,6 +159,11 @@ class Attempt:
         client = await connect(means.reactor, target, CONNECT_SECONDS, threads=means.threads, creator=creator)
         return Link(hop, client)
 
+    def _required(self, hop: Hop) -> str:
+        """RFC 8689 section 4.2.1: no step in the clear, and none to a host that cannot prove who it is."""
+        required = self._job.message.transfer.handling.requiretls and hop.tls in ("opportunistic", "none")
+        return "required" if required else hop.tls
+
     async def _send_all(self, link: Link, body: OutgoingBody) -> None:
         try:
             while self._left and not self._stopping:
@@ -151,7 +177,12 @@ class Attempt:
         link.used += 1
         try:
             result = await link.client.send(
-                transfer.reverse_path, paths, body, ret=transfer.ret, envid=transfer.envid
+                transfer.reverse_path,
+                paths,
+                body,
+                ret=transfer.ret,
+                envid=transfer.envid,
+                wishes=_wishes(transfer.handling, self._means.now()),
             )
         except ConnectionFault as fault:
             self._settle(link, some, TransactionResult(fault.replies, fault.dialogue))
@@ -212,6 +243,16 @@ def _given_up() -> NotNow:
 
 def _deferred(recipient: QueueRecipient) -> Verdict:
     return Verdict(recipient, Result.LATER, "4.3.2", "the server was stopped")
+
+
+def _wishes(handling: Handling, now: float) -> Wishes:
+    """What the next host is asked, with the time that is left (RFC 2852 section 4.1.4)."""
+    return Wishes(
+        requiretls=handling.requiretls,
+        priority=handling.priority,
+        by_seconds=int(handling.deliver_by - now) if handling.by_mode else 0,
+        by_mode=handling.by_mode,
+    )
 
 
 async def load_body(means: Means, message: QueueMessage) -> OutgoingBody:

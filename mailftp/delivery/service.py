@@ -104,6 +104,8 @@ class DeliveryService(Service):
                 self._threads,
                 now,
             ),
+            intake,
+            now,
         )
         reports = Reports(self._means, intake, settings.hostname, now)
         self._books = Bookkeeping(delivery, reports, self._owner, now, chance)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mailftp.smtp.client import Reply
 from mailftp.store.records import QueueMessage, QueueRecipient
+from mailftp.store.units import Accept
 
 
 class Result(enum.Enum):
@@ -34,6 +35,8 @@ class Verdict:
     reports_itself: bool = False
     #: It is in the recipient's mailbox, not just one host further.
     final: bool = False
+    #: What files it here, to be committed with the outcome.
+    filing: Accept | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -426,6 +426,7 @@ class Submission:
         "Addresses elsewhere that an account may write to in a day for the first time; its own setting wins. "
         "A stolen password sends to strangers. 0: no limit.",
     )
+    expand: bool = _key(False, "Tell accounts, by EXPN, who is behind an alias or on a list.")
     authors: str = _key(
         "mark",
         "What becomes of a message whose From has a name of this server's domains that its sender may not "

@@ -263,6 +263,7 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
     shape.Submission: {
         "daily_messages": whole(0, 1_000_000),
         "daily_new_recipients": whole(0, 1_000_000),
+        "expand": truth(),
         "authors": one_of("off", "mark", "enforce"),
     },
     shape.Addresses: {

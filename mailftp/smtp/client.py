@@ -28,7 +28,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from mailftp.smtp.client_body import DotStuffer, OutgoingBody
-from mailftp.smtp.client_envelope import Envelope
+from mailftp.smtp.client_envelope import Envelope, Wishes
 from mailftp.smtp.client_reply import Reply
 from mailftp.smtp.client_session import (
     PATIENCE,
@@ -49,8 +49,11 @@ __all__ = [
     "SMTPClient",
     "Target",
     "TransactionResult",
+    "Wishes",
     "connect",
 ]
+
+NO_WISHES = Wishes()
 
 #: Read from a file, and handed to the transport, at a time.
 PIECE = 256 * 1024
@@ -107,13 +110,16 @@ class SMTPClient:
         body: OutgoingBody,
         ret: str = "",
         envid: str = "",
+        wishes: Wishes = NO_WISHES,
     ) -> Deferred[TransactionResult]:
         """One transaction; `ret` and `envid` are RFC 3461's. Fails with ConnectionFault when the connection
         breaks; recipients that
         had no reply are then
         to be tried again. A message that does not fit the far side's SIZE is refused locally as
         552 5.3.4. Raises ValueError for a body in a file when `connect` was given no threads."""
-        envelope = Envelope(reverse_path, recipients, body.size, body.eightbit, body.smtputf8, ret, envid)
+        envelope = Envelope(
+            reverse_path, recipients, body.size, body.eightbit, body.smtputf8, ret, envid, wishes
+        )
         return self._shell.send(envelope, body)
 
     def quit(self) -> Deferred[None]:
