@@ -429,6 +429,16 @@ class MessageTexts:
     indexes: Sequence[bytes] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class IndexAnswer:
+    """What a full-text index says of messages."""
+
+    #: UIDs that it does not know: they have to be read.
+    unknown: tuple[int, ...]
+    #: For each test the UIDs that pass, of the others.
+    found: tuple[tuple[int, ...], ...]
+
+
 class SortKey(enum.Enum):
     """RFC 5256 section 3, RFC 5957."""
 
