@@ -28,6 +28,7 @@ _LOGGED_IN: tuple[bytes, ...] = (
     b"QUOTA",
     b"QUOTA=RES-STORAGE",
     b"METADATA",
+    b"NOTIFY",
     b"UTF8=ACCEPT",
     b"UIDONLY",
     b"MULTIAPPEND",
