@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
@@ -16,9 +16,18 @@ from mailftp.delivery.release import release
 from mailftp.delivery.routes import Hop, Router
 from mailftp.delivery.schedule import expired
 from mailftp.delivery.signing import Signer
+from mailftp.delivery.transports import LARGEST, OutgoingMail, Transports
 from mailftp.delivery.verdict import Job, NotNow, Result, Verdict, by_reply, for_all
 from mailftp.intake.intake import Intake
-from mailftp.smtp.client import ConnectionFault, OutgoingBody, Target, TransactionResult, Wishes, connect
+from mailftp.smtp.client import (
+    ConnectionFault,
+    OutgoingBody,
+    Reply,
+    Target,
+    TransactionResult,
+    Wishes,
+    connect,
+)
 from mailftp.store.engine import Store, StoreFault
 from mailftp.store.queries import Bodies, OpenBody, ReadStart
 from mailftp.store.records import ForwardPath, Handling, QueueMessage, QueueRecipient
@@ -41,7 +50,6 @@ class Means:
     reactor: IReactorTime
     threads: ThreadPool
     helo: str
-    password: str = ""
     #: Makes TLS connections for the smarthost instead of one that trusts the machine's authorities.
     creator: IOpenSSLClientConnectionCreator | None = None
     signer: Signer | None = None
@@ -49,6 +57,7 @@ class Means:
     intake: Intake | None = None
     #: Seconds since the epoch.
     now: Callable[[], float] = time.time
+    transports: Transports = field(default_factory=Transports)
 
 
 class Attempt:
@@ -83,18 +92,25 @@ class Attempt:
                 return await release(self._means, intake, self._job)
             except (StoreFault, OSError, CancelledError) as fault:
                 return for_all(self._job, NotNow("4.3.0", f"the message could not be read: {fault}"))
-        if self._dead and not self._job.route:
+        return await self._go()
+
+    async def _go(self) -> list[Verdict]:
+        """By the way that the operator, a rule or the domain says."""
+        rule = None if self._job.route else self._job.rule
+        if rule is None and not self._job.route and self._dead:
             return for_all(self._job, NotNow("4.4.1", f"not tried again so soon: {self._dead}"))
+        if rule is not None and rule.to == "refuse":
+            code, status, text = rule.refusal.split(" ", 2)
+            return [by_reply(recipient, Reply(int(code), status, text)) for recipient in self._left]
         try:
-            hops = await self._means.router.hops(self._job.domain, self._job.route)
+            if rule is not None and rule.to.startswith("plugin:"):
+                return await self._by_plugin(rule.to.removeprefix("plugin:"))
+            hops = await self._means.router.hops(self._job.domain, self._job.route, rule)
+            body = await self._load()
         except NotNow as fault:
             return for_all(self._job, fault)
         except CancelledError:
             return for_all(self._job, _given_up())
-        try:
-            body = await load_body(self._means, self._job.message)
-        except (StoreFault, OSError, CancelledError) as fault:
-            return for_all(self._job, NotNow("4.3.0", f"the message could not be read: {fault}"))
         try:
             try:
                 ready = await self._signed(body)
@@ -105,6 +121,34 @@ class Attempt:
             if body.descriptor >= 0:
                 os.close(body.descriptor)
         return self._verdicts
+
+    async def _load(self) -> OutgoingBody:
+        """Raises NotNow."""
+        try:
+            return await load_body(self._means, self._job.message)
+        except (StoreFault, OSError) as fault:
+            raise NotNow("4.3.0", f"the message could not be read: {fault}")
+
+    async def _by_plugin(self, name: str) -> list[Verdict]:
+        """Raises NotNow."""
+        job, transfer, ref = self._job, self._job.message.transfer, self._job.message.body
+        if ref.size > LARGEST:
+            raise NotNow("5.3.4", f"the message is too large for {name}", permanent=True)
+        try:
+            data = await self._means.store.read(ReadStart(ref, ref.size))
+        except (StoreFault, OSError) as fault:
+            raise NotNow("4.3.0", f"the message could not be read: {fault}")
+        body = await self._signed(OutgoingBody(transfer.prefix, len(data), data, eightbit=transfer.eightbit))
+        paths = tuple(ForwardPath(r.address, r.orcpt, r.notify) for r in job.recipients)
+        mail = OutgoingMail(
+            job.message.id, transfer.reverse_path, paths, body.prefix + data, job.recipients[0].attempt
+        )
+        replies = await self._means.transports.deliver(name, mail)
+        nothing = Reply(451, "4.3.0", f"{name} said nothing of this recipient")
+        return [
+            by_reply(recipient, replies.get(recipient.address, nothing), remote=name)
+            for recipient in job.recipients
+        ]
 
     async def _signed(self, body: OutgoingBody) -> OutgoingBody:
         """The last that is done to a message: what changes an octet of it comes before."""
@@ -153,7 +197,10 @@ class Attempt:
             lmtp=hop.lmtp,
             tls=hop.tls,
             username=hop.username,
-            password=means.password if hop.username else "",
+            password=hop.password,
+            source=hop.source,
+            socks=hop.socks,
+            socks_login=hop.socks_login,
         )
         creator = means.creator if hop.tls in ("required", "implicit") else None
         client = await connect(means.reactor, target, CONNECT_SECONDS, threads=means.threads, creator=creator)
@@ -190,8 +237,10 @@ class Attempt:
         self._settle(link, some, result)
 
     def _note(self, answer: Answer, reason: str = "") -> None:
-        """The best that any of its hosts did counts; of a route of the operator's nothing is learnt."""
-        if not self._job.route and answer.weight > self.answer.weight:
+        """The best that any of its hosts did counts. A host of the operator's choice says nothing about who
+        else is silent."""
+        chosen = self._job.route or self._job.rule is not None
+        if answer.weight > self.answer.weight and not (chosen and answer is Answer.SILENT):
             self.answer, self.reason = answer, reason
 
     def _settle(self, link: Link, some: list[QueueRecipient], result: TransactionResult) -> None:

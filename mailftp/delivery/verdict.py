@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from mailftp.settings import DeliveryRule
 from mailftp.smtp.client import Reply
 from mailftp.store.records import QueueMessage, QueueRecipient
 from mailftp.store.units import Accept
@@ -41,11 +42,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One message for recipients of one domain, all with the same route and `give_up`."""
+    """One message for recipients of one domain, all with the same route, rule and `give_up`."""
 
     message: QueueMessage
     domain: str
     recipients: tuple[QueueRecipient, ...]
+    #: The rule that they all go by, if one fits.
+    rule: DeliveryRule | None = None
 
     @property
     def route(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from mailftp import settings as shape
 from mailftp.settings import SERVICES, TLS, Settings
+from mailftp.settings.delivery import addressed, way
 from mailftp.settings.endpoints import endpoint
 from mailftp.settings.values import (
     Fault,
@@ -190,6 +191,20 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
             host_and_port(schemes=("lmtp",)),
             'a table such as { "example.org" = "mail.example.org:25" }',
         ),
+        "rules": list_of(_table(shape.DeliveryRule), plural="tables, each [[delivery.rules]]"),
+    },
+    shape.DeliveryRule: {
+        "recipients": list_of(addressed),
+        "senders": list_of(addressed),
+        "from_attempt": whole(1, 1000),
+        "to": way(),
+        "refusal": matching(r"5[0-9][0-9] 5\.[0-9]{1,3}\.[0-9]{1,3} [ -~]{1,200}", '"550 5.7.1 TEXT"'),
+        "tls": one_of("opportunistic", "required", "none"),
+        "source": list_of(address()),
+        "socks": host_and_port(),
+        "socks_login_file": path(),
+        "username": text("the login name, text"),
+        "password_file": path(),
     },
     shape.DNS: {
         "servers": list_of(_resolver),

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTCP,
     IReactorTime,
+    IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.threads import deferToThreadPool
@@ -41,6 +42,7 @@ from mailftp.smtp.client_session import (
 )
 from mailftp.smtp.client_tls import Opportunistic, describe, verified
 from mailftp.store.records import ForwardPath
+from mailftp.wire.socks import SOCKSEndpoint
 
 __all__ = [
     "ConnectionFault",
@@ -77,6 +79,9 @@ class Target:
     password: str = ""
     #: Local address to bind to, or "".
     source: str = ""
+    #: A SOCKS5 proxy's address and port, and the login there.
+    socks: tuple[str, int] | None = None
+    socks_login: tuple[str, str] | None = None
 
     @property
     def private(self) -> bool:
@@ -177,9 +182,7 @@ async def _open(
     creator: IOpenSSLClientConnectionCreator | None,
 ) -> SMTPClient:
     remote = f"{target.host} [{target.address}]:{target.port}"
-    kind = TCP6ClientEndpoint if ":" in target.address else TCP4ClientEndpoint
-    source = (target.source, 0) if target.source else None
-    endpoint = kind(IReactorTCP(reactor), target.address, target.port, timeout, source)
+    endpoint = _endpoint(reactor, target, timeout)
     shell = _Shell(reactor, target, threads, creator)
     try:
         await connectProtocol(endpoint, shell)  # type: ignore[no-untyped-call]  # Twisted's is untyped
@@ -188,6 +191,16 @@ async def _open(
         raise ConnectionFault(f"{remote}: {str(fault) or type(fault).__name__}")
     await shell.ready
     return SMTPClient(shell, remote)
+
+
+def _endpoint(reactor: IReactorTime, target: Target, timeout: float) -> IStreamClientEndpoint:
+    address, port = target.socks or (target.address, target.port)
+    kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+    source = (target.source, 0) if target.source else None
+    endpoint: IStreamClientEndpoint = kind(IReactorTCP(reactor), address, port, timeout, source)
+    if target.socks is not None:
+        endpoint = SOCKSEndpoint(reactor, endpoint, target.address, target.port, target.socks_login)
+    return endpoint
 
 
 def _greeter(target: Target) -> Greeter:

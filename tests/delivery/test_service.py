@@ -729,7 +729,7 @@ class StoreFaultTests(HouseCase):
         """An error of ours in an attempt is logged and the recipients wait."""
         await self.house()
 
-        async def broken(domain: str, route: str):
+        async def broken(domain: str, route: str, rule: object):
             raise RuntimeError("a bug")
 
         self.service._means.router.hops = broken
