@@ -27,6 +27,7 @@ from mailftp.files.home import (
     Path,
     Rendering,
 )
+from mailftp.ftp.ls import parse_options, sendable, special
 from mailftp.ftp.session import Argument, Command, Session
 from mailftp.ftp.syntax import SyntaxFault, format_time, octets, printable, replies, shown
 from mailftp.ftp.transfer import Running, run
@@ -41,6 +42,8 @@ WILDCARDS = 5
 HALF_A_YEAR = 182 * 86400
 
 Line = Callable[[Entry], str]
+#: The next octets of a listing; b"" at the end.
+Pieces = Callable[[], Coroutine[Deferred[Any], Any, bytes]]
 
 _LETTERS = {Kind.FILE: "-", Kind.FOLDER: "d", Kind.LINK: "l", Kind.OTHER: "?"}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -151,10 +154,6 @@ def choose_facts(argument: str) -> tuple[str, ...]:
     return tuple(name for low, name in _FACT_NAMES.items() if low in asked)
 
 
-def _sendable(name: str) -> bool:
-    return "\r" not in name and "\n" not in name
-
-
 class _Single:
     """One entry as if it were a folder's."""
 
@@ -191,7 +190,7 @@ class Selection:
         if not batch:
             return None
         matches = self._matches or (lambda name: True)
-        return [entry for entry in batch if _sendable(entry.name) and matches(entry.name)]
+        return [entry for entry in batch if sendable(entry.name) and matches(entry.name)]
 
 
 async def select(home: IHome, path: Path, *, patterns: bool = True, created: bool = False) -> Selection:
@@ -218,27 +217,24 @@ def _pattern(text: str) -> Callable[[str], object]:
     return re.compile(fnmatch.translate(text)).match
 
 
-def split_options(argument: str) -> str:
-    """LIST's argument without the `ls` options that clients put first (`-a`, `-al folder with a space`).
-
-    All names are shown anyway, and one level. What begins with "-" itself is reached by "./-x".
-    """
-    rest = re.sub(r"^(-[^ /]*( +|$))+", "", argument)
-    return rest if rest.strip() else ""
-
-
 async def list_(session: Session, argument: str) -> bytes:
-    """LIST: RFC 959 section 4.1.3."""
+    """LIST: RFC 959 section 4.1.3. Of the options of `ls` that clients put first, -R, -t, -S, -r and -d mean
+    what they mean there."""
     now = session.outside.now()
+    options, asked = parse_options(argument)
+    if not options.plain:
+        path = session.path(asked)
+        line: Line = lambda entry: unix_line(entry, now) + "\r\n" if sendable(entry.name) else ""  # noqa: E731
+        return await send_listing(session, path, lambda: special(session.home, path, asked, options, line))
     rendering = _rendering("list", lambda entry: unix_line(entry, now), now, lambda time: _until(time, now))
-    return await _listing(session, split_options(argument), rendering)
+    return await _listing(session, asked, rendering)
 
 
 def _rendering(
     key: Hashable, line: Line, now: float, until: Callable[[float], float] = lambda modified: float("inf")
 ) -> Rendering:
     """Lines with their ends; a name that would end one is left out."""
-    return Rendering(key, lambda entry: f"{line(entry)}\r\n" if _sendable(entry.name) else "", now, until)
+    return Rendering(key, lambda entry: f"{line(entry)}\r\n" if sendable(entry.name) else "", now, until)
 
 
 def _until(modified: float, now: float) -> float:
@@ -251,7 +247,7 @@ def _until(modified: float, now: float) -> float:
 async def names(session: Session, argument: str) -> bytes:
     """NLST: RFC 959 section 4.1.3. Names that can be used in other commands as they are (RFC 1123 section
     4.1.2.7): with the folder that was asked for before them."""
-    asked = split_options(argument)
+    _, asked = parse_options(argument)
     before = ""
     if asked:
         path = session.path(asked)
@@ -290,9 +286,8 @@ async def _listing(
     session: Session, argument: str, rendering: Rendering, machine: bool = False, created: bool = False
 ) -> bytes:
     path = session.path(argument)
-    session.take_restart()
 
-    async def send(running: Running) -> int:
+    async def begin() -> tuple[Pieces, Callable[[], None]]:
         if machine:
             try:
                 chosen = Selection(await session.home.entries(path, created), None)
@@ -302,13 +297,30 @@ async def _listing(
             chosen = await select(session.home, path, created=created)
         try:
             whole = await chosen.whole(rendering)
+        except BaseException:
+            chosen.entries.close()
+            raise
+        pieces = _slices(whole) if whole is not None else lambda: _piece(chosen, rendering)
+        return pieces, chosen.entries.close
+
+    return await send_listing(session, path, begin)
+
+
+async def send_listing(
+    session: Session, path: Path, begin: Callable[[], Coroutine[Any, Any, tuple[Pieces, Callable[[], None]]]]
+) -> bytes:
+    """A transfer of what `begin` finds: pieces until b"", and what is to be called at the end."""
+    session.take_restart()
+
+    async def send(running: Running) -> int:
+        pieces, close = await begin()
+        try:
             connection = await running.open("the listing")
-            pieces = _slices(whole) if whole is not None else lambda: _piece(chosen, rendering)
             sent = await connection.stream(lambda: Deferred.fromCoroutine(pieces()))
             await connection.finish()
             return sent
         finally:
-            chosen.entries.close()
+            close()
 
     return await run(session, "list", path, send)
 
@@ -321,7 +333,7 @@ async def _piece(chosen: Selection, rendering: Rendering) -> bytes:
     return b""
 
 
-def _slices(whole: bytes) -> Callable[[], Coroutine[Deferred[Any], Any, bytes]]:
+def _slices(whole: bytes) -> Pieces:
     """A listing in pieces that a transport takes at once."""
     starts = iter(range(0, len(whole) + SLICE, SLICE))
 
