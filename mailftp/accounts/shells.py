@@ -41,7 +41,6 @@ from mailftp.files.home import (
     NoSuchFile,
     NotAFolder,
     Path,
-    Rendering,
 )
 
 _KEYS = ("size", "directory", "permissions", "hardlinks", "modified")
@@ -230,9 +229,6 @@ def _bits(permissions: Permissions) -> int:
 class _Entries:
     def __init__(self, entries: list[Entry]) -> None:
         self._entries = entries
-
-    def whole(self, rendering: Rendering) -> Deferred[bytes | None]:
-        return succeed(None)
 
     def next(self) -> Deferred[tuple[Entry, ...]]:
         page, self._entries = tuple(self._entries[:_PAGE]), self._entries[_PAGE:]
