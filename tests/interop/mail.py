@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 
 #: What a server of ours puts above a message.
-TRACE = (b"return-path:", b"delivered-to:", b"received:", b"authentication-results:")
+TRACE = (
+    b"return-path:",
+    b"delivered-to:",
+    b"received:",
+    b"authentication-results:",
+    b"dkim-signature:",
+    b"authentication-results:",
+)
 _FIELD = re.compile(rb"[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*")
 
 
