@@ -199,7 +199,7 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
         login = Login(portal, settings.auth, settings.domains, base.reactor)
     resolver = Resolver(settings.dns, base.reactor)
     checks = Checks(settings.origin, settings.hostname, resolver, base.reactor, base.files.run)
-    intake = Intake(settings, base.store, checks=checks, secret=base.secret)
+    intake = Intake(settings, base.store, checks=checks, secret=base.secret, run=base.files.run)
     strangers = Strangers(
         settings.strangers, settings.origin.trusted, base.reactor, resolver, base.greylist, time.time
     )

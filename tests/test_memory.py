@@ -87,6 +87,21 @@ class BeforeLogin(TestCase):
             )
             self.assertLess(held, PROMISED, command[:10])
 
+    async def test_imap(self) -> None:
+        """IMAP: commands behind a LOGIN, literals of one that never ends, a line that never ends."""
+        for beginning, command in (
+            (b"a LOGIN bob x\r\n", b"x\r\n"),
+            (b"a LOGIN bob x\r\n", b"a NOOP\r\n"),
+            (b"a LOGIN bob x\r\n", b"x" * 10_000),
+            (b"a LOGIN bob x\r\n", b"a LOGIN {0+}\r\n {0+}\r\n x\r\n"),
+            (b"a LOGIN ", b"{0+}\r\n "),
+            (b"a LOGIN ", b"{4096+}\r\n" + b"x" * 4096),
+            (b"a AUTHENTICATE PLAIN\r\n", b"x" * 10_000),
+            (b"a ID ", b"(" * 10_000),
+        ):
+            held = await self.flood(self.server.imap_port, beginning, command)
+            self.assertLess(held, PROMISED, command[:10])
+
     async def test_many_answers(self) -> None:
         """Answers that the client does not read are not piled up either."""
         for port, command in (
@@ -94,6 +109,7 @@ class BeforeLogin(TestCase):
             (self.server.smtp_port, b"MAIL FROM:<>\r\nRCPT TO:<bob@a.test>\r\nRSET\r\n"),
             (self.server.pop3_port, b"CAPA\r\n"),
             (self.server.ftp_port, b"FEAT\r\n"),
+            (self.server.imap_port, b"a CAPABILITY\r\n"),
         ):
             held = await self.flood(port, b"EHLO c.test\r\n", command)
             self.assertLess(held, PROMISED, command)

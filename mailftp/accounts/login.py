@@ -113,6 +113,7 @@ class Login:
             journal.record("login refused", name=name, peer=peer, service=attempt.service, reason="throttled")
             raise LoginThrottled(seconds)
         self._guard.begins(peer)
+        began = self._clock.seconds()
         try:
             found = await self.portal.login(attempt.credentials, attempt.client, *interfaces)
             interface, avatar = adapt(found[0], found[1])
@@ -121,7 +122,8 @@ class Login:
         except (LoginFailed, CancelledError) as error:
             # Whoever hangs up before the answer has guessed all the same.
             delay = self._guard.failed(peer, name, attempt.password)
-            await self._refuse(attempt, name, delay, error)
+            # Counted from the beginning, so that how long the password took to check is not in the answer.
+            await self._refuse(attempt, name, began + delay - self._clock.seconds(), error)
         except Busy as error:
             journal.warn(
                 "login unavailable", name=name, peer=peer, service=attempt.service, reason=str(error)

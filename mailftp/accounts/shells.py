@@ -41,6 +41,7 @@ from mailftp.files.home import (
     NoSuchFile,
     NotAFolder,
     Path,
+    Rendering,
 )
 
 _KEYS = ("size", "directory", "permissions", "hardlinks", "modified")
@@ -229,6 +230,9 @@ def _bits(permissions: Permissions) -> int:
 class _Entries:
     def __init__(self, entries: list[Entry]) -> None:
         self._entries = entries
+
+    def whole(self, rendering: Rendering) -> Deferred[bytes | None]:
+        return succeed(None)
 
     def next(self) -> Deferred[tuple[Entry, ...]]:
         page, self._entries = tuple(self._entries[:_PAGE]), self._entries[_PAGE:]

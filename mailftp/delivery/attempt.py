@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
 from twisted.python.threadpool import ThreadPool
 
-from mailftp.delivery.destinations import Connections, Link
+from mailftp.delivery.destinations import Answer, Connections, Link
+from mailftp.delivery.release import release
 from mailftp.delivery.routes import Hop, Router
+from mailftp.delivery.schedule import expired
 from mailftp.delivery.signing import Signer
+from mailftp.delivery.transports import LARGEST, OutgoingMail, Transports
 from mailftp.delivery.verdict import Job, NotNow, Result, Verdict, by_reply, for_all
-from mailftp.smtp.client import ConnectionFault, OutgoingBody, Target, TransactionResult, connect
+from mailftp.intake.intake import Intake
+from mailftp.smtp.client import (
+    ConnectionFault,
+    OutgoingBody,
+    Reply,
+    Target,
+    TransactionResult,
+    Wishes,
+    connect,
+)
 from mailftp.store.engine import Store, StoreFault
 from mailftp.store.queries import Bodies, OpenBody, ReadStart
-from mailftp.store.records import ForwardPath, QueueMessage, QueueRecipient
+from mailftp.store.records import ForwardPath, Handling, QueueMessage, QueueRecipient
 
 #: Recipients of one transaction: what RFC 5321 section 4.5.3.1.8 has every server take.
 RECIPIENTS = 100
@@ -36,20 +50,28 @@ class Means:
     reactor: IReactorTime
     threads: ThreadPool
     helo: str
-    password: str = ""
     #: Makes TLS connections for the smarthost instead of one that trusts the machine's authorities.
     creator: IOpenSSLClientConnectionCreator | None = None
     signer: Signer | None = None
+    #: Files what was held and is for this house.
+    intake: Intake | None = None
+    #: Seconds since the epoch.
+    now: Callable[[], float] = time.time
+    transports: Transports = field(default_factory=Transports)
 
 
 class Attempt:
-    """`run` once. `stop` makes it end with what it knows, at the next step."""
+    """`run` once. `stop` makes it end with what it knows, at the next step. `dead` says why the destination
+    is not to be called now, or ""."""
 
-    def __init__(self, means: Means, job: Job) -> None:
+    def __init__(self, means: Means, job: Job, dead: str = "") -> None:
+        self._dead = dead
         self._means, self._job = means, job
         self._left = list(job.recipients)
         self._verdicts: list[Verdict] = []
         self._stopping = False
+        #: How the destination took it, and in words why it is silent, if it is.
+        self.answer, self.reason = Answer.UNKNOWN, ""
 
     def stop(self) -> None:
         self._stopping = True
@@ -59,16 +81,36 @@ class Attempt:
         if self._job.give_up:
             # RFC 3463 section 3.1: no code fits better, and the text says it.
             return for_all(self._job, NotNow("5.0.0", "returned by the postmaster", permanent=True))
+        handling = self._job.message.transfer.handling
+        if expired(handling, self._means.now()):
+            return for_all(
+                self._job, NotNow("5.4.7", "the time by which it had to be delivered is over", True)
+            )
+        intake = self._means.intake
+        if handling.hold_until and intake is not None and intake.serves(self._job.domain):
+            try:
+                return await release(self._means, intake, self._job)
+            except (StoreFault, OSError, CancelledError) as fault:
+                return for_all(self._job, NotNow("4.3.0", f"the message could not be read: {fault}"))
+        return await self._go()
+
+    async def _go(self) -> list[Verdict]:
+        """By the way that the operator, a rule or the domain says."""
+        rule = None if self._job.route else self._job.rule
+        if rule is None and not self._job.route and self._dead:
+            return for_all(self._job, NotNow("4.4.1", f"not tried again so soon: {self._dead}"))
+        if rule is not None and rule.to == "refuse":
+            code, status, text = rule.refusal.split(" ", 2)
+            return [by_reply(recipient, Reply(int(code), status, text)) for recipient in self._left]
         try:
-            hops = await self._means.router.hops(self._job.domain, self._job.route)
+            if rule is not None and rule.to.startswith("plugin:"):
+                return await self._by_plugin(rule.to.removeprefix("plugin:"))
+            hops = await self._means.router.hops(self._job.domain, self._job.route, rule)
+            body = await self._load()
         except NotNow as fault:
             return for_all(self._job, fault)
         except CancelledError:
             return for_all(self._job, _given_up())
-        try:
-            body = await load_body(self._means, self._job.message)
-        except (StoreFault, OSError, CancelledError) as fault:
-            return for_all(self._job, NotNow("4.3.0", f"the message could not be read: {fault}"))
         try:
             try:
                 ready = await self._signed(body)
@@ -79,6 +121,34 @@ class Attempt:
             if body.descriptor >= 0:
                 os.close(body.descriptor)
         return self._verdicts
+
+    async def _load(self) -> OutgoingBody:
+        """Raises NotNow."""
+        try:
+            return await load_body(self._means, self._job.message)
+        except (StoreFault, OSError) as fault:
+            raise NotNow("4.3.0", f"the message could not be read: {fault}")
+
+    async def _by_plugin(self, name: str) -> list[Verdict]:
+        """Raises NotNow."""
+        job, transfer, ref = self._job, self._job.message.transfer, self._job.message.body
+        if ref.size > LARGEST:
+            raise NotNow("5.3.4", f"the message is too large for {name}", permanent=True)
+        try:
+            data = await self._means.store.read(ReadStart(ref, ref.size))
+        except (StoreFault, OSError) as fault:
+            raise NotNow("4.3.0", f"the message could not be read: {fault}")
+        body = await self._signed(OutgoingBody(transfer.prefix, len(data), data, eightbit=transfer.eightbit))
+        paths = tuple(ForwardPath(r.address, r.orcpt, r.notify) for r in job.recipients)
+        mail = OutgoingMail(
+            job.message.id, transfer.reverse_path, paths, body.prefix + data, job.recipients[0].attempt
+        )
+        replies = await self._means.transports.deliver(name, mail)
+        nothing = Reply(451, "4.3.0", f"{name} said nothing of this recipient")
+        return [
+            by_reply(recipient, replies.get(recipient.address, nothing), remote=name)
+            for recipient in job.recipients
+        ]
 
     async def _signed(self, body: OutgoingBody) -> OutgoingBody:
         """The last that is done to a message: what changes an octet of it comes before."""
@@ -94,6 +164,7 @@ class Attempt:
                 await self._try_host(hop, body)
             except ConnectionFault as fault:
                 last = self._broken(hop, fault)
+                self._note(Answer.BUSY if fault.dialogue else Answer.SILENT, last.text)
                 if fault.undecided:
                     # It has the whole message and may have kept it: another host now would be a second copy.
                     break
@@ -104,6 +175,7 @@ class Attempt:
 
     async def _try_host(self, hop: Hop, body: OutgoingBody) -> None:
         """Settle what is left by this host. Raises ConnectionFault with the rest still left."""
+        hop = replace(hop, tls=self._required(hop))
         link = self._means.connections.take(hop)
         if link is not None:
             try:
@@ -125,11 +197,19 @@ class Attempt:
             lmtp=hop.lmtp,
             tls=hop.tls,
             username=hop.username,
-            password=means.password if hop.username else "",
+            password=hop.password,
+            source=hop.source,
+            socks=hop.socks,
+            socks_login=hop.socks_login,
         )
         creator = means.creator if hop.tls in ("required", "implicit") else None
         client = await connect(means.reactor, target, CONNECT_SECONDS, threads=means.threads, creator=creator)
         return Link(hop, client)
+
+    def _required(self, hop: Hop) -> str:
+        """RFC 8689 section 4.2.1: no step in the clear, and none to a host that cannot prove who it is."""
+        required = self._job.message.transfer.handling.requiretls and hop.tls in ("opportunistic", "none")
+        return "required" if required else hop.tls
 
     async def _send_all(self, link: Link, body: OutgoingBody) -> None:
         try:
@@ -144,17 +224,30 @@ class Attempt:
         link.used += 1
         try:
             result = await link.client.send(
-                transfer.reverse_path, paths, body, ret=transfer.ret, envid=transfer.envid
+                transfer.reverse_path,
+                paths,
+                body,
+                ret=transfer.ret,
+                envid=transfer.envid,
+                wishes=_wishes(transfer.handling, self._means.now()),
             )
         except ConnectionFault as fault:
             self._settle(link, some, TransactionResult(fault.replies, fault.dialogue))
             raise
         self._settle(link, some, result)
 
+    def _note(self, answer: Answer, reason: str = "") -> None:
+        """The best that any of its hosts did counts. A host of the operator's choice says nothing about who
+        else is silent."""
+        chosen = self._job.route or self._job.rule is not None
+        if answer.weight > self.answer.weight and not (chosen and answer is Answer.SILENT):
+            self.answer, self.reason = answer, reason
+
     def _settle(self, link: Link, some: list[QueueRecipient], result: TransactionResult) -> None:
         for recipient in some:
             reply = result.replies.get(recipient.address)
             if reply is not None:
+                self._note(Answer.ANSWERED)
                 self._left.remove(recipient)
                 verdict = by_reply(
                     recipient,
@@ -199,6 +292,16 @@ def _given_up() -> NotNow:
 
 def _deferred(recipient: QueueRecipient) -> Verdict:
     return Verdict(recipient, Result.LATER, "4.3.2", "the server was stopped")
+
+
+def _wishes(handling: Handling, now: float) -> Wishes:
+    """What the next host is asked, with the time that is left (RFC 2852 section 4.1.4)."""
+    return Wishes(
+        requiretls=handling.requiretls,
+        priority=handling.priority,
+        by_seconds=int(handling.deliver_by - now) if handling.by_mode else 0,
+        by_mode=handling.by_mode,
+    )
 
 
 async def load_body(means: Means, message: QueueMessage) -> OutgoingBody:

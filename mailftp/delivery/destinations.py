@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterator
+import enum
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -20,13 +22,63 @@ IDLE_SECONDS = 3.0
 MESSAGES = 100
 
 
-class Destinations:
-    """Which jobs run and which wait for their destination; a destination is a domain."""
+#: Deliveries at one time to a destination that has not answered yet.
+START = 2
+#: Seconds in which a destination that nobody of answered is not called again.
+DEAD_SECONDS = 120.0
+#: Destinations that are asked about one by one when nothing else may be leased: each is a look at an index.
+AMONG = 200
+#: Destinations of which it is remembered how they answered: the rest begin anew.
+REMEMBERED = 10_000
 
-    def __init__(self, settings: Concurrency) -> None:
-        self._settings = settings
+
+class Answer(enum.Enum):
+    """What a destination did with an attempt."""
+
+    #: It talked SMTP, whatever it said of the message.
+    ANSWERED = "answered"
+    #: It turned us away (421), or a connection broke.
+    BUSY = "busy"
+    #: None of its hosts could be connected to.
+    SILENT = "silent"
+    #: We did not get so far as to call it.
+    UNKNOWN = "unknown"
+
+    @property
+    def weight(self) -> int:
+        """Which of several counts: the highest."""
+        return _WEIGHTS.index(self)
+
+
+_WEIGHTS = (Answer.UNKNOWN, Answer.SILENT, Answer.BUSY, Answer.ANSWERED)
+
+
+@dataclass(slots=True)
+class _Record:
+    #: Deliveries at one time that it takes.
+    places: int = START
+    #: It has answered since it was last silent.
+    proven: bool = False
+    dead_until: float = 0.0
+    #: Why it is called dead, one line.
+    reason: str = ""
+
+
+class Destinations:
+    """Which jobs run and which wait for their destination; a destination is a domain.
+
+    A destination begins with two places at one time, gets one more for each job that it answers, up to the
+    settings' number, and half of them when it turns us away. One that is silent is dead for a while: its jobs
+    are not tried and hold no place for the minutes that timeouts take. Those that have not answered yet may
+    fill half of all places; the other half is for those that have, so that no number of dead ones slows them.
+    """
+
+    def __init__(self, settings: Concurrency, seconds: Callable[[], float]) -> None:
+        self._settings, self._seconds = settings, seconds
         self._running: Counter[str] = Counter()
         self._waiting: dict[str, deque[Job]] = {}
+        self._records: OrderedDict[str, _Record] = OrderedDict()
+        self._unproven = 0
         self.total = 0
 
     @property
@@ -34,14 +86,36 @@ class Destinations:
         return self.total >= self._settings.total
 
     @property
+    def _unproven_full(self) -> bool:
+        return self._unproven >= max(1, self._settings.total // 2)
+
+    @property
     def busy(self) -> frozenset[str]:
         """Domains that can take no more now: lease nothing for them."""
-        most = self._settings.per_destination
-        return frozenset(d for d, n in self._running.items() if n >= most) | frozenset(self._waiting)
+        taken = {d for d, n in self._running.items() if n >= self._places(d)}
+        return frozenset(taken) | frozenset(self._waiting)
+
+    @property
+    def among(self) -> frozenset[str] | None:
+        """The only domains that anything may be leased for, or None when all may: the last to answer."""
+        if not self._unproven_full:
+            return None
+        proven = (domain for domain, record in reversed(self._records.items()) if record.proven)
+        return frozenset(islice(proven, AMONG)) - self.busy
 
     @property
     def waiting(self) -> list[Job]:
         return [job for jobs in self._waiting.values() for job in jobs]
+
+    def forgive(self) -> None:
+        """Call the dead ones again."""
+        for record in self._records.values():
+            record.dead_until = 0.0
+
+    def dead(self, domain: str) -> str:
+        """Why it is not called at present, or ""."""
+        record = self._records.get(domain)
+        return record.reason if record is not None and self._seconds() < record.dead_until else ""
 
     def enter(self, job: Job) -> None:
         """It waits until `ready` gives it out."""
@@ -51,16 +125,23 @@ class Destinations:
         """The jobs that may run now; each counts as running when it is given out."""
         for domain in list(self._waiting):
             jobs = self._waiting[domain]
-            while jobs and not self.full and self._running[domain] < self._settings.per_destination:
+            while jobs and self._has_place(domain):
                 self._running[domain] += 1
                 self.total += 1
+                self._unproven += not self._is_proven(domain)
                 yield jobs.popleft()
             if not jobs:
                 del self._waiting[domain]
 
-    def leave(self, domain: str) -> None:
-        """A job is done."""
+    def leave(self, domain: str, answer: Answer, reason: str = "") -> None:
+        """A job is done; `reason` says in words why a destination is silent."""
+        proven = self._is_proven(domain)
+        self._learn(domain, answer, reason)
+        running = self._running[domain]
+        # A job is of the half that its destination is in now: all its jobs change over at once.
+        self._unproven += (running if proven else 0) - (running if self._is_proven(domain) else 0)
         self._running[domain] -= 1
+        self._unproven -= not self._is_proven(domain)
         if not self._running[domain]:
             del self._running[domain]
         self.total -= 1
@@ -70,6 +151,41 @@ class Destinations:
         waiting = self.waiting
         self._waiting.clear()
         return waiting
+
+    def _has_place(self, domain: str) -> bool:
+        if self.full or self._running[domain] >= self._places(domain):
+            return False
+        return self._is_proven(domain) or not self._unproven_full
+
+    def _places(self, domain: str) -> int:
+        record = self._records.get(domain)
+        return min(record.places if record else START, self._settings.per_destination)
+
+    def _is_proven(self, domain: str) -> bool:
+        record = self._records.get(domain)
+        return record is not None and record.proven
+
+    def _learn(self, domain: str, answer: Answer, reason: str) -> None:
+        if answer is Answer.UNKNOWN:
+            return
+        record = self._records.setdefault(domain, _Record())
+        self._records.move_to_end(domain)
+        if len(self._records) > REMEMBERED:
+            self._forget_oldest()
+        if answer is Answer.ANSWERED:
+            record.proven, record.dead_until = True, 0.0
+            record.places = min(record.places + 1, self._settings.per_destination)
+        elif answer is Answer.BUSY:
+            record.places = max(1, record.places // 2)
+        else:
+            record.proven, record.places = False, 1
+            record.dead_until, record.reason = self._seconds() + DEAD_SECONDS, reason
+
+    def _forget_oldest(self) -> None:
+        """One that is being talked to is counted by what is known of it, and stays."""
+        oldest = next((domain for domain in self._records if domain not in self._running), None)
+        if oldest is not None:
+            del self._records[oldest]
 
 
 @dataclass(slots=True)

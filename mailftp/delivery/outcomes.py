@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mailftp.delivery.reports import Reports
-from mailftp.delivery.schedule import Plan, plan
+from mailftp.delivery.schedule import Plan, in_time, plan
 from mailftp.delivery.verdict import Result, Verdict
 from mailftp.settings import Delivery
 from mailftp.store.records import Attempt, QueueMessage, RecipientState
@@ -54,11 +54,12 @@ class Bookkeeping:
         following = plan(
             self._settings,
             number=verdict.recipient.attempt,
-            accepted=message.accepted,
+            accepted=max(message.accepted, message.transfer.handling.hold_until),
             now=self._now(),
             warned=verdict.recipient.delay_warned,
             chance=self._chance(),
         )
+        following = in_time(following, message.transfer.handling, verdict.recipient, self._now())
         given_up = following.next_attempt is None
         return Ended(verdict, RecipientState.FAILED if given_up else RecipientState.WAITING, following)
 
@@ -69,6 +70,7 @@ class Bookkeeping:
         done = [e.verdict for e in ended if e.state is RecipientState.DELIVERED and not e.silent]
         until = message.accepted + self._settings.give_up
         reports = (
+            *(e.verdict.filing for e in ended if e.verdict.filing is not None),
             *await self._reports.failures(message, failed),
             *await self._reports.delays(message, warned, until),
             *await self._reports.successes(message, done),

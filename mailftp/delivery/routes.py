@@ -16,14 +16,15 @@ import errno
 import re
 import socket
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import zip_longest
+from pathlib import Path
 
 from mailftp.delivery.verdict import NotNow
 from mailftp.dns.mail import MailHost, NullMX, host_addresses, mail_hosts
 from mailftp.dns.resolver import NoSuchData, NoSuchName, ResolutionFault, Resolver, Unresolved
-from mailftp.settings import Settings
+from mailftp.settings import DeliveryRule, Settings
 
 #: Addresses tried of one host, and connections tried in one attempt.
 ADDRESSES, HOPS = 2, 8
@@ -44,6 +45,12 @@ class Hop:
     #: As in mailftp.smtp.client.Target.
     tls: str = "opportunistic"
     username: str = ""
+    password: str = field(default="", repr=False)
+    #: The local address to call from, or "".
+    source: str = ""
+    #: Address and port of a SOCKS5 proxy, and the login there.
+    socks: tuple[str, int] | None = None
+    socks_login: tuple[str, str] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +65,27 @@ class Router:
     may be filled when they listen."""
 
     def __init__(self, settings: Settings, resolver: Resolver, local_addresses: Collection[Address]) -> None:
-        """Raises ValueError for a route or smarthost that cannot be read."""
+        """Raises ValueError for a route, a smarthost, or a file with a password that cannot be read."""
         self._delivery, self._resolver = settings.delivery, resolver
         self._own_names = {settings.hostname.lower(), (settings.delivery.helo or settings.hostname).lower()}
         self._own = local_addresses
         self._routes = {domain.lower(): _named(text) for domain, text in self._delivery.routes.items()}
         smarthost = self._delivery.smarthost
         self._smarthost = _named(smarthost.host, 587) if smarthost else None
+        self._password = _first_line(smarthost.password_file, "smarthost.password_file") if smarthost else ""
+        #: By the id of the rule: its password, and its login at the SOCKS proxy.
+        self._logins = {id(rule): _logins_of(rule) for rule in self._delivery.rules}
 
-    async def hops(self, domain: str, route: str = "") -> tuple[Hop, ...]:
-        """Whom to call for a domain, best first, never empty; `route` is the operator's word for the message,
-        "HOST:PORT" or "lmtp:HOST:PORT", and goes before the rest. Raises NotNow."""
+    async def hops(self, domain: str, route: str = "", rule: DeliveryRule | None = None) -> tuple[Hop, ...]:
+        """Whom to call for a domain, best first, never empty. `route` is the operator's word for the message,
+        "HOST:PORT" or "lmtp:HOST:PORT", and goes before the rest; `rule` is the one that fits. Raises
+        NotNow."""
         if route:
             return await self._by_name(_named(route), "opportunistic", "")
         if not domain:
             raise NotNow("5.1.3", "the address has no domain", permanent=True)
+        if rule is not None:
+            return await self._by_rule(domain, rule)
         named = self._routes.get(domain.lower())
         if named is not None:
             return await self._by_name(named, "opportunistic", "")
@@ -82,11 +95,39 @@ class Router:
             tls = "implicit" if self._smarthost.port == 465 else "required"
             checked = smarthost.username or tls == "implicit"
             return await self._by_name(
-                self._smarthost, tls if checked else "opportunistic", smarthost.username
+                self._smarthost, tls if checked else "opportunistic", smarthost.username, self._password
             )
         return await self._by_mx(domain)
 
-    async def _by_name(self, named: _Named, tls: str, username: str) -> tuple[Hop, ...]:
+    async def _by_rule(self, domain: str, rule: DeliveryRule) -> tuple[Hop, ...]:
+        password, login = self._logins[id(rule)]
+        if rule.to == "mx":
+            hops = tuple(replace(hop, tls=rule.tls) for hop in await self._by_mx(domain))
+        else:
+            named = _named(rule.to)
+            tls = "required" if rule.username and rule.tls == "opportunistic" else rule.tls
+            tls = "implicit" if named.port == 465 and tls != "none" else tls
+            hops = await self._by_name(named, tls, rule.username, password)
+        socks = await self._proxy(rule.socks) if rule.socks else None
+        sources = {":" in source: source for source in rule.source}
+        hops = tuple(
+            replace(hop, source=sources.get(":" in hop.address, ""), socks=socks, socks_login=login)
+            for hop in hops
+            if not sources or (":" in hop.address) in sources
+        )
+        if not hops:
+            family = "IPv6" if True in sources else "IPv4"
+            raise NotNow("4.4.4", f"the rule calls from {family} alone, and nobody there can be called by it")
+        return hops
+
+    async def _proxy(self, text: str) -> tuple[str, int]:
+        named = _named(text, 1080)
+        try:
+            return (await host_addresses(self._resolver, named.host))[0], named.port
+        except (ResolutionFault, IndexError) as fault:
+            raise NotNow("4.4.4", f"the SOCKS proxy {named.host} cannot be found: {fault}")
+
+    async def _by_name(self, named: _Named, tls: str, username: str, password: str = "") -> tuple[Hop, ...]:
         try:
             addresses = await host_addresses(self._resolver, named.host)
         except ResolutionFault as fault:
@@ -96,7 +137,15 @@ class Router:
         if not usable:
             raise NotNow("5.4.6", f"{named.host}:{named.port} is this server itself", permanent=True)
         return tuple(
-            Hop(named.host, address, named.port, named.lmtp, self._plain_here(address, tls), username)
+            Hop(
+                named.host,
+                address,
+                named.port,
+                named.lmtp,
+                self._plain_here(address, tls),
+                username,
+                password,
+            )
             for address in _alternating(usable)[:HOPS]
         )
 
@@ -205,3 +254,27 @@ def _of_this_machine(ip: str) -> bool:
         # Anything but "not mine" leaves the question open: then it is better not called.
         return fault.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
     return True
+
+
+def _logins_of(rule: DeliveryRule) -> tuple[str, tuple[str, str] | None]:
+    """Raises ValueError."""
+    login = None
+    if rule.socks_login_file is not None:
+        name, colon, password = _first_line(rule.socks_login_file, "rules.socks_login_file").partition(":")
+        if not colon or not all(0 < len(part.encode()) < 256 for part in (name, password)):
+            raise ValueError(f"delivery.rules.socks_login_file: {rule.socks_login_file} has no NAME:PASSWORD")
+        login = name, password
+    return _first_line(rule.password_file, "rules.password_file"), login
+
+
+def _first_line(file: Path | None, key: str) -> str:
+    """Of a file with a secret; "" without one. Raises ValueError."""
+    if file is None:
+        return ""
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise ValueError(f"delivery.{key}: {fault}") from None
+    if not lines or not lines[0]:
+        raise ValueError(f"delivery.{key}: {file} is empty")
+    return lines[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mailftp.settings import Delivery
+from mailftp.store.records import Handling, QueueRecipient
 
 #: The part of a wait by which it is made shorter or longer, so that what failed together does not come
 #: back together.
@@ -36,3 +37,20 @@ def plan(
     if not warned and now < warning:
         due = min(due, warning)
     return Plan(min(due, give_up), not warned and now >= warning)
+
+
+def expired(handling: Handling, now: float) -> bool:
+    """RFC 2852 section 4.1.4: it came too late, and is to be returned."""
+    return handling.by_mode == "R" and now >= handling.deliver_by
+
+
+def in_time(following: Plan, handling: Handling, recipient: QueueRecipient, now: float) -> Plan:
+    """`following` for a message that must be there by a certain time: then it is returned, or its sender is
+    told (RFC 2852 section 4.1.4)."""
+    if not handling.by_mode or following.next_attempt is None:
+        return following
+    if expired(handling, now):
+        return Plan(None, False)
+    late = now >= handling.deliver_by
+    again = following.next_attempt if late else min(following.next_attempt, handling.deliver_by)
+    return Plan(again, following.warn or (late and not recipient.delay_warned))

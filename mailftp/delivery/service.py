@@ -26,11 +26,13 @@ from mailftp.delivery.destinations import Connections, Destinations
 from mailftp.delivery.outcomes import Bookkeeping, Ended
 from mailftp.delivery.reports import Reports
 from mailftp.delivery.routes import Address, Router
+from mailftp.delivery.rules import Rules
 from mailftp.delivery.signing import Signer
+from mailftp.delivery.transports import Transports, installed
 from mailftp.delivery.verdict import Job, NotNow, Verdict, for_all
 from mailftp.dns.resolver import Resolver
 from mailftp.intake.intake import Intake
-from mailftp.settings import Settings
+from mailftp.settings import DeliveryRule, Settings
 from mailftp.store.engine import Store, StoreFault, Subscription
 from mailftp.store.queries import NextDue
 from mailftp.store.records import Change, QueueMessage, QueueRecipient
@@ -78,6 +80,7 @@ class DeliveryService(Service):
         *,
         now: Callable[[], float] = time.time,
         creator: IOpenSSLClientConnectionCreator | None = None,
+        transports: Transports | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Raises ValueError for a route, smarthost or its password file that cannot be read. `creator` makes
@@ -86,8 +89,14 @@ class DeliveryService(Service):
         self._store, self._reactor, self._now = store, reactor, now
         self._owner = f"{settings.hostname}/{secrets.token_hex(8)}"
         self._threads = ThreadPool(0, THREADS, "delivery")
+        self._rules = Rules(delivery.rules)
         self._connections = Connections(reactor, delivery.concurrency.total)
-        self._destinations = Destinations(delivery.concurrency)
+        self._destinations = Destinations(delivery.concurrency, reactor.seconds)
+        transports = transports or installed(reactor)
+        for rule in delivery.rules:
+            name = rule.to.partition(":")[2] if rule.to.startswith("plugin:") else ""
+            if name and name not in transports:
+                raise ValueError(f"delivery.rules: no installed plugin brings the transport {name}")
         self._means = Means(
             store,
             Router(settings, resolver, local_addresses),
@@ -95,7 +104,6 @@ class DeliveryService(Service):
             reactor,
             self._threads,
             delivery.helo or settings.hostname,
-            _password(settings),
             creator,
             Signer(
                 settings.data / "dkim",
@@ -104,6 +112,9 @@ class DeliveryService(Service):
                 self._threads,
                 now,
             ),
+            intake,
+            now,
+            transports,
         )
         reports = Reports(self._means, intake, settings.hostname, now)
         self._books = Bookkeeping(delivery, reports, self._owner, now, chance)
@@ -170,7 +181,10 @@ class DeliveryService(Service):
     # What is due.
 
     def _hear(self, changes: tuple[Change, ...]) -> None:
-        if any(change.kind == "queue" for change in changes):
+        kinds = {change.kind for change in changes}
+        if "retry" in kinds:
+            self._destinations.forgive()
+        if "queue" in kinds:
             self._wake()
 
     def _set_timer(self, seconds: float | None) -> None:
@@ -219,10 +233,13 @@ class DeliveryService(Service):
             return False
         if not self._may_lease():
             return False
+        among = self._destinations.among
+        if among is not None and not among:
+            return False
         busy = self._destinations.busy
-        leased = await self._store.commit(LeaseDue(self._owner, LEASE_SECONDS, BATCH, busy))
+        leased = await self._store.commit(LeaseDue(self._owner, LEASE_SECONDS, BATCH, busy, among))
         for message in leased:
-            for job in _jobs_of(message):
+            for job in _jobs_of(message, self._rules):
                 self._destinations.enter(job)
         if not leased:
             self._look_later(BUSY_AGAIN)
@@ -253,7 +270,8 @@ class DeliveryService(Service):
 
     def _begin(self, job: Job) -> None:
         self._numbers += 1
-        number, running = self._numbers, _Running(job, Attempt(self._means, job))
+        dead = self._destinations.dead(job.domain)
+        number, running = self._numbers, _Running(job, Attempt(self._means, job, dead))
         self._jobs[number] = running
         running.done = Deferred.fromCoroutine(self._work(running))
         running.done.addErrback(self._fault)
@@ -264,8 +282,8 @@ class DeliveryService(Service):
         self._journal.fault("delivery_fault", failure)
 
     def _end(self, number: int, job: Job) -> None:
-        del self._jobs[number]
-        self._destinations.leave(job.domain)
+        attempt = self._jobs.pop(number).attempt
+        self._destinations.leave(job.domain, attempt.answer, attempt.reason)
         self._wake()
 
     async def _work(self, running: _Running) -> None:
@@ -312,12 +330,18 @@ class DeliveryService(Service):
             await self._store.commit(report)
 
 
-def _jobs_of(message: QueueMessage) -> list[Job]:
-    alike: dict[tuple[str, str, bool], list[QueueRecipient]] = {}
+def _jobs_of(message: QueueMessage, rules: Rules) -> list[Job]:
+    alike: dict[tuple[str, str, bool, int], list[QueueRecipient]] = {}
+    found: dict[int, DeliveryRule | None] = {}
     for recipient in message.recipients:
-        key = (recipient.domain.lower(), recipient.route, recipient.give_up)
+        rule = rules.of(message, recipient)
+        found[id(rule)] = rule
+        key = (recipient.domain.lower(), recipient.route, recipient.give_up, id(rule))
         alike.setdefault(key, []).append(recipient)
-    return [Job(message, domain, tuple(recipients)) for (domain, _, _), recipients in alike.items()]
+    return [
+        Job(message, domain, tuple(recipients), found[rule])
+        for (domain, _, _, rule), recipients in alike.items()
+    ]
 
 
 def _over(deferred: Deferred[None]) -> Deferred[None]:
@@ -330,16 +354,3 @@ def _over(deferred: Deferred[None]) -> Deferred[None]:
 
     deferred.addBoth(fired)
     return over
-
-
-def _password(settings: Settings) -> str:
-    smarthost = settings.delivery.smarthost
-    if smarthost is None or smarthost.password_file is None:
-        return ""
-    try:
-        lines = smarthost.password_file.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ValueError(f"delivery.smarthost.password_file: {fault}") from None
-    if not lines or not lines[0]:
-        raise ValueError(f"delivery.smarthost.password_file: {smarthost.password_file} is empty")
-    return lines[0]

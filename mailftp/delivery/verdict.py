@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from mailftp.settings import DeliveryRule
 from mailftp.smtp.client import Reply
 from mailftp.store.records import QueueMessage, QueueRecipient
+from mailftp.store.units import Accept
 
 
 class Result(enum.Enum):
@@ -34,15 +36,19 @@ class Verdict:
     reports_itself: bool = False
     #: It is in the recipient's mailbox, not just one host further.
     final: bool = False
+    #: What files it here, to be committed with the outcome.
+    filing: Accept | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One message for recipients of one domain, all with the same route and `give_up`."""
+    """One message for recipients of one domain, all with the same route, rule and `give_up`."""
 
     message: QueueMessage
     domain: str
     recipients: tuple[QueueRecipient, ...]
+    #: The rule that they all go by, if one fits.
+    rule: DeliveryRule | None = None
 
     @property
     def route(self) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address
 
 from mailftp.dns.answers import name_text
+from mailftp.dns.prepared import PreparedAnswers
 from mailftp.dns.rate import ResponseRate, Verdict
-from mailftp.dns.ready import ReadyAnswers
-from mailftp.dns.responder import respond, truncated
+from mailftp.dns.responder import truncated
 from mailftp.dns.transfer import TransferRequest, messages
 from mailftp.dns.zone import Zones
 from mailftp.wire.journal import Journal
@@ -31,7 +31,7 @@ class Authority:
     def change(self, zones: Zones, per_second: int, secondaries: Iterable[str] = ()) -> None:
         """Answer from these zones from now on; `secondaries` are addresses."""
         self.zones = zones
-        self._ready = ReadyAnswers(zones)
+        self._answers = PreparedAnswers(zones)
         self._secondaries = frozenset(ip_address(address.partition("%")[0]) for address in secondaries)
         if per_second != self._per_second:
             self._per_second = per_second
@@ -41,12 +41,12 @@ class Authority:
         """What to send back to a host whose address nothing proves."""
         verdict = self._rate.count(host)
         if verdict is Verdict.ANSWER:
-            return self._ready.respond(packet)
+            return self._answers.respond(packet)
         self._tell(host)
         return truncated(packet) if verdict is Verdict.TRUNCATE else None
 
     def answer_stream(self, packet: bytes) -> bytes | None:
-        return respond(self.zones, packet, stream=True)
+        return self._answers.respond(packet, stream=True)
 
     def transfer(self, packet: bytes, peer: Peer, journal: Journal) -> Iterator[bytes] | None:
         """The messages of a transfer; None for another question, or from somebody who may not have one."""

@@ -92,35 +92,50 @@ class DatagramSocket:
         self.close()
 
     def doRead(self) -> None:
+        read = self._read_with_address if self._everywhere else self._read
         for _ in range(BATCH):
             if self._socket.fileno() == -1:
                 return
             try:
-                packet, ancillary, flags, peer = self._socket.recvmsg(QUERY, _ANCILLARY)
+                read()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
                 # The kernel tells of an earlier answer that found nobody.
                 continue
-            # Port 0 cannot be answered; what was cut is no query.
-            if peer[1] and not flags & socket.MSG_TRUNC:
-                self._one(packet, ancillary, peer)
 
-    def _one(self, packet: bytes, ancillary: list[tuple[int, int, bytes]], peer: tuple[Any, ...]) -> None:
+    def _read(self) -> None:
+        packet, peer = self._socket.recvfrom(QUERY + 1)
+        # Port 0 cannot be answered; what was cut is no query.
+        if peer[1] and len(packet) <= QUERY:
+            reply = self._reply(packet, peer[0])
+            if reply is not None:
+                try:
+                    self._socket.sendto(reply, peer)
+                except OSError as fault:
+                    self._unanswered(fault, peer)
+
+    def _read_with_address(self) -> None:
+        packet, ancillary, flags, peer = self._socket.recvmsg(QUERY, _ANCILLARY)
+        if peer[1] and not flags & socket.MSG_TRUNC:
+            reply = self._reply(packet, peer[0])
+            if reply is not None:
+                try:
+                    self._socket.sendmsg([reply], list(map(_from, ancillary)), 0, peer)
+                except OSError as fault:
+                    self._unanswered(fault, peer)
+
+    def _reply(self, packet: bytes, host: str) -> bytes | None:
         try:
-            reply = self._answer(packet, peer[0])
-            if reply is None:
-                return
-            if self._everywhere:
-                self._socket.sendmsg([reply], list(map(_from, ancillary)), 0, peer)
-            else:
-                self._socket.sendto(reply, peer)
-        except OSError as fault:
-            # No route back, or the socket's buffer is full: the client asks again.
-            reason = errno.errorcode.get(fault.errno or 0, str(fault))
-            self._journal.detail("dns unanswered", peer=peer[0], reason=reason)
+            return self._answer(packet, host)
         except Exception:
             self._journal.fault("dns_fault", question=packet[:300].hex())
+            return None
+
+    def _unanswered(self, fault: OSError, peer: tuple[Any, ...]) -> None:
+        """No route back, or the socket's buffer is full: the client asks again."""
+        reason = errno.errorcode.get(fault.errno or 0, str(fault))
+        self._journal.detail("dns unanswered", peer=peer[0], reason=reason)
 
 
 def _from(came: tuple[int, int, bytes]) -> tuple[int, int, bytes]:

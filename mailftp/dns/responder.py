@@ -20,8 +20,8 @@ from mailftp.dns.answers import EDNS_PAYLOAD
 from mailftp.dns.zone import Reply, Zones
 
 #: RFC 1035 section 4.2.1: what a client takes that does not say more.
-_PLAIN_PAYLOAD = 512
-_STREAM_PAYLOAD = 65535
+PLAIN_PAYLOAD = 512
+STREAM_PAYLOAD = 65535
 _HEADER = 12
 #: OPT and TSIG or SIG(0); nothing else belongs in a query's additional section.
 _ADDITIONAL = 2
@@ -61,7 +61,7 @@ def respond(zones: Zones, packet: bytes, *, stream: bool = False) -> bytes | Non
         response.set_rcode(dns.rcode.BADVERS)
     else:
         _fill(response, zones)
-    limit = _STREAM_PAYLOAD if stream else _payload(query)
+    limit = STREAM_PAYLOAD if stream else _payload(query)
     return _written(response, limit)
 
 
@@ -87,7 +87,7 @@ def _fill(response: dns.message.Message, zones: Zones) -> None:
 
 def _payload(query: dns.message.Message) -> int:
     """RFC 6891 section 6.2.3: less than 512 means 512; more than fits every path is not sent."""
-    return _PLAIN_PAYLOAD if query.edns < 0 else max(_PLAIN_PAYLOAD, min(query.payload, EDNS_PAYLOAD))
+    return PLAIN_PAYLOAD if query.edns < 0 else max(PLAIN_PAYLOAD, min(query.payload, EDNS_PAYLOAD))
 
 
 def _written(response: dns.message.Message, limit: int) -> bytes:

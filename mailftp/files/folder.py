@@ -37,6 +37,7 @@ from mailftp.files.home import (
 )
 from mailftp.files.listing import FolderEntries, entry_of
 from mailftp.files.policy import Names, Operation, Permission, Policy, hidden
+from mailftp.files.remembered import Remembered
 from mailftp.files.sink import FileSink
 from mailftp.files.threads import Runner
 from mailftp.files.trees import Walking
@@ -67,9 +68,9 @@ class FileSource:
 class HomeFolder:
     """One account's folder, or the anonymous one.
 
-    `usage`, `commits` and `digests` are shared with the other homes and sessions that they concern. With
-    `create` the folder is made when it is first used. `mounts` are folders from elsewhere that show in the
-    root. `now` gives the time of day in seconds.
+    `usage`, `commits`, `digests` and `remembered` are shared with the other homes and sessions that they
+    concern. With `create` the folder is made when it is first used. `mounts` are folders from elsewhere that
+    show in the root. `now` gives the time of day in seconds.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class HomeFolder:
         *,
         policy: Policy,
         digests: Digests | None = None,
+        remembered: Remembered | None = None,
         mounts: Mapping[bytes, Ground] | None = None,
         durable: bool = True,
         visible_partials: bool = False,
@@ -93,6 +95,7 @@ class HomeFolder:
         self._commits = commits
         self._policy = policy
         self._digests = digests or Digests()
+        self._remembered = remembered
         self._durable = durable
         self._visible = visible_partials
         self._umask = umask
@@ -158,6 +161,7 @@ class HomeFolder:
             given_up,
             mounts=self._grounds.shown_in(names),
             created=created,
+            remembered=self._remembered,
         )
 
     def read(self, path: Path) -> Deferred[ISource]:

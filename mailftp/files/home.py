@@ -10,7 +10,8 @@ and happens on this room's own threads.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -152,8 +153,24 @@ class ISink(Interface):
         with the size. Either `commit` or `keep` is called, once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """How a listing is written: a line for each entry, with its end."""
+
+    #: Renderings with equal keys write equal lines.
+    key: Hashable
+    #: "" leaves an entry out.
+    line: Callable[[Entry], str]
+    #: Seconds since the epoch, now; and until when the line of a file modified at some time stays as it is.
+    now: float
+    until: Callable[[float], float]
+
+
 class IEntries(Interface):
     """A folder being read."""
+
+    def whole(rendering: Rendering) -> Deferred[bytes | None]:
+        """The whole listing, which may be remembered; None where it has to be read by `next`."""
 
     def next() -> Deferred[tuple[Entry, ...]]:
         """The next entries, a few hundred at most; () at the end."""

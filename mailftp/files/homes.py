@@ -10,6 +10,7 @@ from mailftp.files.digests import Digests
 from mailftp.files.folder import HomeFolder
 from mailftp.files.ground import Ground
 from mailftp.files.home import IHome
+from mailftp.files.remembered import Remembered
 from mailftp.files.rules import ANONYMOUS, Rulebook
 from mailftp.files.threads import Runner
 from mailftp.files.usage import Usage
@@ -43,6 +44,7 @@ class Homes:
         self._threads = threads
         self._commits = Commits(threads, settings.ftp.durable)
         self._digests = Digests()
+        self._remembered = Remembered()
         self._rulebook = Rulebook(settings.ftp)
         self._usages: WeakValueDictionary[Path, Usage] = WeakValueDictionary()
 
@@ -74,6 +76,7 @@ class Homes:
             usage,
             policy=self._rulebook.policy(account),
             digests=self._digests,
+            remembered=self._remembered,
             mounts=mounts,
             durable=ftp.durable,
             visible_partials=ftp.visible_partials,

@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from mailftp.files import arrivals, births, walk
 from mailftp.files.faults import translated
-from mailftp.files.home import Entry, IEntries, Kind, Path
+from mailftp.files.home import Entry, IEntries, Kind, Path, Rendering
 from mailftp.files.policy import Policy, hidden
+from mailftp.files.remembered import Remembered
 from mailftp.files.threads import Runner
 from mailftp.files.usage import Usage
+
+T = TypeVar("T")
 
 #: Entries that one trip to a thread brings.
 BATCH = 256
@@ -72,6 +77,7 @@ class FolderEntries:
         *,
         mounts: dict[bytes, os.stat_result] | None = None,
         created: bool = False,
+        remembered: Remembered | None = None,
     ) -> None:
         self._descriptor = descriptor
         self._path = path
@@ -82,10 +88,35 @@ class FolderEntries:
         #: Folders from elsewhere that show here, in place of what has their name.
         self._mounts = mounts or {}
         self._created = created
+        self._remembered = remembered
         self._file_perm = policy.perm((*path, "f"), False)
         self._folder_perm = policy.perm((*path, "f"), True)
         self._names: Iterator[bytes] | None = None
         self._busy = self._closed = False
+
+    def whole(self, rendering: Rendering) -> Deferred[bytes | None]:
+        remembered = self._remembered
+        if self._closed or self._mounts or remembered is None:
+            return succeed(None)
+        mine = replace(rendering, key=(rendering.key, self._path, self._policy, self._created))
+        self._busy = True
+
+        def listing() -> bytes | None:
+            with translated():
+                return remembered.listing(self._descriptor, mine, self._scan, self._look)
+
+        done: Deferred[bytes | None] = self._threads.run(listing)
+        return done.addBoth(self._read_done)
+
+    def _scan(self) -> Iterator[bytes]:
+        # A descriptor of its own: the position in the folder belongs to the descriptor.
+        again = os.open(".", walk.FOLDER, dir_fd=self._descriptor)
+        try:
+            with os.scandir(again) as found:
+                for one in found:
+                    yield os.fsencode(one.name)
+        finally:
+            os.close(again)
 
     def next(self) -> Deferred[tuple[Entry, ...]]:
         if self._closed:
@@ -93,7 +124,7 @@ class FolderEntries:
         self._busy = True
         return self._threads.run(self._read).addBoth(self._read_done)
 
-    def _read_done(self, outcome: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    def _read_done(self, outcome: T) -> T:
         self._busy = False
         if self._closed:
             self._release()
@@ -121,6 +152,10 @@ class FolderEntries:
                 yield name
 
     def _entry(self, name: bytes) -> Entry | None:
+        looked = self._look(name)
+        return None if looked is None else looked[1]
+
+    def _look(self, name: bytes) -> tuple[os.stat_result, Entry] | None:
         if hidden(name):
             if self._given_up is not None:
                 self._usage.count()
@@ -138,7 +173,7 @@ class FolderEntries:
         else:
             perm = self._folder_perm if stat.S_ISDIR(found.st_mode) else self._file_perm
         created = births.created(self._descriptor, name) if self._created else None
-        return entry_of(name, found, created=created, perm=perm)
+        return found, entry_of(name, found, created=created, perm=perm)
 
     def close(self) -> None:
         if not self._closed:

@@ -31,14 +31,17 @@ class Rulebook:
     def __init__(self, ftp: FTP) -> None:
         self._ftp = ftp
         self._rules = tuple((rule.accounts, _rule(rule)) for rule in ftp.rules)
+        #: Accounts of one policy share it, and with it the listings that are remembered.
+        self._policies: dict[Policy, Policy] = {}
 
     def policy(self, account: str) -> Policy:
         """`account` is an address in its full form, or ANONYMOUS, who may read where no rule says more."""
-        return Policy(
+        made = Policy(
             read_only=account == ANONYMOUS,
             rules=tuple(rule for accounts, rule in self._rules if self.fits(accounts, account)),
             mounts=tuple((folder.name,) for folder in self.folders(account)),
         )
+        return self._policies.setdefault(made, made)
 
     def terms(self, account: str) -> Terms:
         tls, umask, names = self._ftp.tls, self._ftp.umask, None

@@ -133,6 +133,19 @@ def auth(session: Session, argument: str) -> bytes:
     return b""
 
 
+def clear_command_channel(session: Session, argument: str) -> bytes:
+    """CCC: RFC 2228 section 3, RFC 4217 section 12.3: the login was encrypted, and what follows is not, so
+    that firewalls can read it. Data connections stay as they are."""
+    if not session.outside.secure:
+        return reply(533, "Nothing is encrypted")
+    if not session.terms.clear_command_channel or session.tls_required or not session.outside.may_end_tls:
+        return reply(534, "The control connection stays encrypted here")
+    session.outside.send(reply(200, "End TLS"))
+    session.wait()
+    session.outside.end_tls()
+    return b""
+
+
 def protection_buffer_size(session: Session, argument: str) -> bytes:
     """PBSZ: RFC 2228 section 3, RFC 4217 section 8: nothing but 0 makes sense with TLS."""
     if not session.outside.secure:
@@ -166,5 +179,6 @@ COMMANDS = (
     Command("REIN", reinitialize, phase=Phase.GREETED, usage="REIN"),
     Command("AUTH", auth, Argument.MUST, Phase.GREETED, usage="AUTH TLS"),
     Command("PBSZ", protection_buffer_size, Argument.MUST, Phase.GREETED, usage="PBSZ 0"),
+    Command("CCC", clear_command_channel, usage="CCC"),
     Command("PROT", protection, Argument.MUST, Phase.GREETED, usage="PROT (C|P)"),
 )

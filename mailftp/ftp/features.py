@@ -54,6 +54,8 @@ def features(session: Session, argument: str) -> bytes:
     lines = [*_ALWAYS, hash_feature(session), f"MLST {mlst}"]
     if session.terms.tls_offered:
         lines += ["AUTH TLS", "PBSZ", "PROT"]
+        if session.terms.clear_command_channel:
+            lines.append("CCC")
     return replies(211, "Extensions supported:", sorted(lines), "End")
 
 

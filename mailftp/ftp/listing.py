@@ -9,17 +9,31 @@ from __future__ import annotations
 import fnmatch
 import mimetypes
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
-from mailftp.files.home import Entry, IEntries, IHome, Kind, NoSuchFile, Path
+from mailftp.files.home import (
+    Denied,
+    Entry,
+    IEntries,
+    IHome,
+    Kind,
+    NoSuchFile,
+    NotAFolder,
+    Path,
+    Rendering,
+)
+from mailftp.ftp.ls import parse_options, sendable, special
 from mailftp.ftp.session import Argument, Command, Session
-from mailftp.ftp.syntax import SyntaxFault, format_time, octets, printable, replies, reply, shown
+from mailftp.ftp.syntax import SyntaxFault, format_time, octets, printable, replies, shown
 from mailftp.ftp.transfer import Running, run
 
+#: Octets of a listing that are written at one time.
+SLICE = 256 * 1024
 #: What STAT shows over the control connection at most; it is no way to list a large folder.
 STAT_LIMIT = 1000
 #: Wildcards of one pattern: enough for `*.tar.*`, too few to make matching slow.
@@ -28,6 +42,8 @@ WILDCARDS = 5
 HALF_A_YEAR = 182 * 86400
 
 Line = Callable[[Entry], str]
+#: The next octets of a listing; b"" at the end.
+Pieces = Callable[[], Coroutine[Deferred[Any], Any, bytes]]
 
 _LETTERS = {Kind.FILE: "-", Kind.FOLDER: "d", Kind.LINK: "l", Kind.OTHER: "?"}
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -138,15 +154,14 @@ def choose_facts(argument: str) -> tuple[str, ...]:
     return tuple(name for low, name in _FACT_NAMES.items() if low in asked)
 
 
-def _sendable(name: str) -> bool:
-    return "\r" not in name and "\n" not in name
-
-
 class _Single:
     """One entry as if it were a folder's."""
 
     def __init__(self, entry: Entry) -> None:
         self._entries: tuple[Entry, ...] = (entry,)
+
+    def whole(self, rendering: Rendering) -> Deferred[bytes | None]:
+        return succeed(None)
 
     def next(self) -> Deferred[tuple[Entry, ...]]:
         entries, self._entries = self._entries, ()
@@ -165,27 +180,34 @@ class Selection:
         self.entries = entries
         self._matches = matches
 
+    async def whole(self, rendering: Rendering) -> bytes | None:
+        """All of it at once, where that may be had."""
+        return None if self._matches is not None else await self.entries.whole(rendering)
+
     async def next(self) -> list[Entry] | None:
         """The next entries that can be sent, maybe none; None at the end."""
         batch = await self.entries.next()
         if not batch:
             return None
         matches = self._matches or (lambda name: True)
-        return [entry for entry in batch if _sendable(entry.name) and matches(entry.name)]
+        return [entry for entry in batch if sendable(entry.name) and matches(entry.name)]
 
 
 async def select(home: IHome, path: Path, *, patterns: bool = True, created: bool = False) -> Selection:
     """What `path` means to LIST and NLST. A name with wildcards that is there itself comes first."""
     try:
-        entry = await home.entry(path)
+        # Most often it is a folder, and then nothing else has to be asked.
+        return Selection(await home.entries(path, created), None)
     except NoSuchFile:
         if not patterns or not path or not re.search(r"[*?[]", path[-1]):
             raise
         return Selection(await home.entries(path[:-1]), _pattern(path[-1]))
+    except (NotAFolder, Denied):
+        entry = await home.entry(path)
+        if entry.kind is Kind.FOLDER:
+            raise
     if not entry.whole:
         raise NoSuchFile("No such file or folder")
-    if entry.kind is Kind.FOLDER:
-        return Selection(await home.entries(path, created), None)
     return Selection(_Single(entry), None)
 
 
@@ -195,25 +217,37 @@ def _pattern(text: str) -> Callable[[str], object]:
     return re.compile(fnmatch.translate(text)).match
 
 
-def split_options(argument: str) -> str:
-    """LIST's argument without the `ls` options that clients put first (`-a`, `-al folder with a space`).
-
-    All names are shown anyway, and one level. What begins with "-" itself is reached by "./-x".
-    """
-    rest = re.sub(r"^(-[^ /]*( +|$))+", "", argument)
-    return rest if rest.strip() else ""
-
-
 async def list_(session: Session, argument: str) -> bytes:
-    """LIST: RFC 959 section 4.1.3."""
+    """LIST: RFC 959 section 4.1.3. Of the options of `ls` that clients put first, -R, -t, -S, -r and -d mean
+    what they mean there."""
     now = session.outside.now()
-    return await _listing(session, split_options(argument), lambda entry: unix_line(entry, now))
+    options, asked = parse_options(argument)
+    if not options.plain:
+        path = session.path(asked)
+        line: Line = lambda entry: unix_line(entry, now) + "\r\n" if sendable(entry.name) else ""  # noqa: E731
+        return await send_listing(session, path, lambda: special(session.home, path, asked, options, line))
+    rendering = _rendering("list", lambda entry: unix_line(entry, now), now, lambda time: _until(time, now))
+    return await _listing(session, asked, rendering)
+
+
+def _rendering(
+    key: Hashable, line: Line, now: float, until: Callable[[float], float] = lambda modified: float("inf")
+) -> Rendering:
+    """Lines with their ends; a name that would end one is left out."""
+    return Rendering(key, lambda entry: f"{line(entry)}\r\n" if sendable(entry.name) else "", now, until)
+
+
+def _until(modified: float, now: float) -> float:
+    """When LIST writes a time in another way: it becomes half a year old, or is no more in the future."""
+    if modified > now + 86400:
+        return modified - 86400
+    return modified + HALF_A_YEAR if modified > now - HALF_A_YEAR else float("inf")
 
 
 async def names(session: Session, argument: str) -> bytes:
     """NLST: RFC 959 section 4.1.3. Names that can be used in other commands as they are (RFC 1123 section
     4.1.2.7): with the folder that was asked for before them."""
-    asked = split_options(argument)
+    _, asked = parse_options(argument)
     before = ""
     if asked:
         path = session.path(asked)
@@ -226,18 +260,16 @@ async def names(session: Session, argument: str) -> bytes:
         else:
             folder = asked[: asked.rfind("/") + 1]
         before = folder if not folder or folder.endswith("/") else folder + "/"
-    return await _listing(session, asked, lambda entry: before + entry.name)
+    rendering = _rendering(("nlst", before), lambda entry: before + entry.name, session.outside.now())
+    return await _listing(session, asked, rendering)
 
 
 async def machine_listing(session: Session, argument: str) -> bytes:
     """MLSD: RFC 3659 section 7.1; of folders only."""
-    path = session.path(argument)
-    entry = await session.home.entry(path)
-    if entry.kind is not Kind.FOLDER:
-        return reply(501, "Not a folder")
-    line = _facts_of(session)
-    created = "create" in _wanted(session)
-    return await _listing(session, argument, lambda entry: line(entry, entry.name), False, created)
+    line, wanted = _facts_of(session), _wanted(session)
+    key = ("mlsd", wanted, session.anonymous)
+    rendering = _rendering(key, lambda entry: line(entry, entry.name), session.outside.now())
+    return await _listing(session, argument, rendering, machine=True, created="create" in wanted)
 
 
 def _wanted(session: Session) -> tuple[str, ...]:
@@ -251,30 +283,65 @@ def _facts_of(session: Session) -> Callable[[Entry, str], str]:
 
 
 async def _listing(
-    session: Session, argument: str, line: Line, patterns: bool = True, created: bool = False
+    session: Session, argument: str, rendering: Rendering, machine: bool = False, created: bool = False
 ) -> bytes:
     path = session.path(argument)
+
+    async def begin() -> tuple[Pieces, Callable[[], None]]:
+        if machine:
+            try:
+                chosen = Selection(await session.home.entries(path, created), None)
+            except NotAFolder:
+                raise SyntaxFault(501, "Not a folder") from None
+        else:
+            chosen = await select(session.home, path, created=created)
+        try:
+            whole = await chosen.whole(rendering)
+        except BaseException:
+            chosen.entries.close()
+            raise
+        pieces = _slices(whole) if whole is not None else lambda: _piece(chosen, rendering)
+        return pieces, chosen.entries.close
+
+    return await send_listing(session, path, begin)
+
+
+async def send_listing(
+    session: Session, path: Path, begin: Callable[[], Coroutine[Any, Any, tuple[Pieces, Callable[[], None]]]]
+) -> bytes:
+    """A transfer of what `begin` finds: pieces until b"", and what is to be called at the end."""
     session.take_restart()
 
     async def send(running: Running) -> int:
-        chosen = await select(session.home, path, patterns=patterns, created=created)
+        pieces, close = await begin()
         try:
             connection = await running.open("the listing")
-            sent = await connection.stream(lambda: Deferred.fromCoroutine(_piece(chosen, line)))
+            sent = await connection.stream(lambda: Deferred.fromCoroutine(pieces()))
             await connection.finish()
             return sent
         finally:
-            chosen.entries.close()
+            close()
 
     return await run(session, "list", path, send)
 
 
-async def _piece(chosen: Selection, line: Line) -> bytes:
+async def _piece(chosen: Selection, rendering: Rendering) -> bytes:
     """The next lines; b"" at the end."""
     while (batch := await chosen.next()) is not None:
         if batch:
-            return octets("".join(f"{line(entry)}\r\n" for entry in batch))
+            return octets("".join(map(rendering.line, batch)))
     return b""
+
+
+def _slices(whole: bytes) -> Pieces:
+    """A listing in pieces that a transport takes at once."""
+    starts = iter(range(0, len(whole) + SLICE, SLICE))
+
+    async def piece() -> bytes:
+        start = next(starts)
+        return whole[start : start + SLICE]
+
+    return piece
 
 
 async def machine_entry(session: Session, argument: str) -> bytes:

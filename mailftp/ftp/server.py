@@ -114,6 +114,9 @@ class FTPConnection(Connection):
     def secured(self) -> None:
         self.session.secured()
 
+    def cleared(self) -> None:
+        self.session.cleared()
+
     def expired(self, clock: Expiry) -> None:
         now = self.factory.wiring.clock.seconds()
         if clock is Expiry.IDLE and now - self._moved_data < self.idle_time:

@@ -68,6 +68,13 @@ class Outside(Protocol):
     def start_tls(self, server_name: str) -> None:
         """With the certificate for a name, where there is one; "" for the default."""
 
+    @property
+    def may_end_tls(self) -> bool:
+        """AUTH began the encryption, and it can end again."""
+
+    def end_tls(self) -> None:
+        """`Session.cleared` is called when the client has ended it too."""
+
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
@@ -271,6 +278,10 @@ class Session:
 
     def secured(self) -> None:
         """The TLS handshake that AUTH began is complete. What came before it in the clear is gone."""
+        self._done(b"")
+
+    def cleared(self) -> None:
+        """The encryption that CCC ended is gone. What came in it and behind CCC is not done."""
         self._done(b"")
 
     def ended(self) -> None:

@@ -6,7 +6,7 @@ from mailftp.imap.commands import State
 from mailftp.imap.context import Offer
 
 #: In every state.
-_ALWAYS = (b"IMAP4rev1", b"LITERAL+", b"ID", b"ENABLE", b"SASL-IR")
+_ALWAYS = (b"IMAP4rev1", b"IMAP4rev2", b"LITERAL+", b"ID", b"ENABLE", b"SASL-IR")
 #: Of those who have logged in. A group of commands that offers more adds it here when it is complete.
 _LOGGED_IN: tuple[bytes, ...] = (
     b"IDLE",
@@ -28,6 +28,7 @@ _LOGGED_IN: tuple[bytes, ...] = (
     b"QUOTA",
     b"QUOTA=RES-STORAGE",
     b"METADATA",
+    b"NOTIFY",
     b"UTF8=ACCEPT",
     b"UIDONLY",
     b"MULTIAPPEND",
@@ -39,6 +40,7 @@ _LOGGED_IN: tuple[bytes, ...] = (
     b"WITHIN",
     b"PARTIAL",
     b"INPROGRESS",
+    b"SAVEDATE",
     b"SORT",
     b"SORT=DISPLAY",
     b"ESORT",

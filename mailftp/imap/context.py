@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, cast
 
 from twisted.cred.credentials import ICredentials
@@ -13,11 +13,13 @@ from mailftp.accounts.avatars import IMailAccount
 from mailftp.accounts.login import LoggedIn
 from mailftp.accounts.sasl import Exchange
 from mailftp.imap.commands import State
+from mailftp.imap.fetch_items import Item
 from mailftp.imap.mailbox_states import MailboxStates
 from mailftp.imap.output import Output
 from mailftp.imap.responses import Told
 from mailftp.imap.responses import news as news_lines
 from mailftp.imap.selected import SelectedView
+from mailftp.imap.watch import Watch
 from mailftp.settings import Settings
 from mailftp.store.engine import Store
 from mailftp.store.records import Account
@@ -101,16 +103,20 @@ class Context:
         self.saved: list[int] = []
         #: The tag of the command that runs, as the client wrote it.
         self.tag = b""
-        #: News are sent as they come: IDLE, or NOTIFY.
-        self.telling = False
+        #: In IDLE: news are sent as they come.
+        self.idling = False
+        #: By NOTIFY; and what is fetched of each message that comes to the selected mailbox.
+        self.watch: Watch | None = None
+        self.watched_items: tuple[Item, ...] = ()
         #: Logins that failed.
         self.failures = 0
         #: Nothing more is said after the tagged response: LOGOUT.
         self.over = False
         #: Set by the session: waits for a line from the client, of at most so many octets; and what is to be
-        #: called when there may be news.
+        #: called when there may be news of the selected mailbox, and of any.
         self.line: Callable[[int], Awaitable[bytes | TooLong]]
         self.heard: Callable[[], None]
+        self.stirred: Callable[[], None]
 
     # Who.
 
@@ -130,6 +136,7 @@ class Context:
 
     def log_out(self) -> None:
         """Idempotent."""
+        self.stop_watching()
         logged_in, self.logged_in = self.logged_in, None
         if logged_in is not None:
             logged_in.logout()
@@ -201,15 +208,22 @@ class Context:
         if view is not None:
             self.states.close(view)
 
-    def news(self, *, expunges: bool) -> Iterable[bytes]:
-        """Lines of what the client has to be told now; to be written at once."""
+    def stop_watching(self) -> None:
+        """As before any NOTIFY; idempotent."""
+        watch, self.watch = self.watch, None
+        if watch is not None:
+            self.states.unwatch(self.account.id, watch)
+
+    def news(self, *, expunges: bool, flags: bool = True) -> Iterable[bytes]:
+        """Lines of what the client has to be told now; to be written at once. Without `flags` it hears of no
+        flags that changed."""
         if self.view is None:
             return ()
         what = self.view.take_news(expunges=expunges)
         if what.vanished and self.saved:
             gone = set(what.vanished)
             self.saved = [uid for uid in self.saved if uid not in gone]
-        return news_lines(self.view, what, self.told())
+        return news_lines(self.view, what if flags else replace(what, changed=()), self.told())
 
     # Saying things.
 

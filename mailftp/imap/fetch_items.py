@@ -136,6 +136,19 @@ def parse_fetch(parser: Parser, *, uid: bool = False) -> FetchRequest:
     )
 
 
+def parse_items(parser: Parser) -> tuple[Item, ...]:
+    """A list of items in parentheses, as NOTIFY has one (RFC 5465 section 8). Raises SyntaxFault."""
+    items = _Items()
+    items.found[Datum.UID] = None
+    _list(parser, items)
+    return tuple(items.found)
+
+
+def requested(first: int, last: int, items: tuple[Item, ...]) -> FetchRequest:
+    """What a UID FETCH of these UIDs would ask for; no \\Seen is set."""
+    return FetchRequest(SequenceSet(((first, last),)), items, uid=True)
+
+
 def _more(parser: Parser) -> bool:
     """Whether a `(` follows; spaces at the end are nothing."""
     spaces = parser.peek() == b" "

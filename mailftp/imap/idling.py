@@ -16,14 +16,14 @@ async def _idle(context: Context, value: None) -> Ok:
     """What happens is told as it comes, until the client says DONE."""
     if context.view is not None:
         await context.refresh()
-    before, context.telling = context.telling, True
+    context.idling = True
     context.output.write(b"+ idling\r\n")
     for lines in context.news(expunges=True):
         context.output.write(lines)
     try:
         line = await context.line(DONE_LINE)
     finally:
-        context.telling = before
+        context.idling = False
     if not isinstance(line, bytes) or line.upper() != b"DONE":
         raise SyntaxFault("DONE is expected")
     return Ok()

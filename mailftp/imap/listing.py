@@ -126,7 +126,7 @@ async def _list(context: Context, value: _List) -> Ok:
     )
     there: list[str] = []
     tree = await read_tree(context)
-    for at, listed in enumerate(tree.list(wanted)):
+    for at, listed in enumerate(tree.matching(wanted)):
         context.respond(_line(context, b"LIST", listed))
         if listed.mailbox is not None and value.status:
             there.append(listed.name)

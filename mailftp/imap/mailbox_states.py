@@ -10,6 +10,8 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -27,6 +29,12 @@ SPARE = 500_000
 OVERHEAD = 32
 
 Hear = Callable[[], None]
+
+
+class Watcher(Protocol):
+    """Somebody who wants to hear of all mailboxes of an account."""
+
+    def changed(self, change: Change) -> None: ...
 
 
 class _Kept:
@@ -55,6 +63,8 @@ class MailboxStates:
         self._unwatched: OrderedDict[int, int] = OrderedDict()
         self._laid_by = 0
         self._names: dict[tuple[int, str], int] = {}
+        #: Account id -> who wants to hear of all its mailboxes.
+        self._watchers: dict[int, dict[Watcher, None]] = {}
         self._subscription: Subscription | None = None
 
     def start(self) -> None:
@@ -106,6 +116,17 @@ class MailboxStates:
         while self._laid_by > self._spare:
             self._forget(next(iter(self._unwatched)))
 
+    def watch(self, account_id: int, watcher: Watcher) -> None:
+        """Tell it of every change of the account, until `unwatch`."""
+        self._watchers.setdefault(account_id, {})[watcher] = None
+
+    def unwatch(self, account_id: int, watcher: Watcher) -> None:
+        """Idempotent."""
+        there = self._watchers.get(account_id, {})
+        there.pop(watcher, None)
+        if not there:
+            self._watchers.pop(account_id, None)
+
     def gone(self, view: SelectedView) -> bool:
         """The mailbox was deleted: nothing more is heard of it."""
         kept = self._kept.get(view.state.mailbox.id)
@@ -153,6 +174,8 @@ class MailboxStates:
             kept = self._kept.get(change.mailbox_id) if change.kind == "mail" else None
             if kept is not None and kept.hears and kept.state.modseq < change.modseq:
                 self._refresh(kept).addErrback(self._unread, kept)
+            for watcher in tuple(self._watchers.get(change.account_id, ())):
+                self._tell(partial(watcher.changed, change))
 
     def _unread(self, failure: object, kept: _Kept) -> None:
         """The next change or command tries again; whoever waits for a command is told by that."""

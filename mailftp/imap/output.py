@@ -19,8 +19,9 @@ from mailftp.wire.stream import send_file
 
 #: Octets that are gathered before they are sent, and after which others have their turn.
 PIECE = 256 * 1024
-#: The same where many small replies are made in one turn: pipelined commands.
-TURN = 64 * 1024
+#: The same where many small replies are made in one turn, to pipelined commands; before the login there is
+#: nothing to be had that is worth as much memory.
+TURN, TURN_BEFORE_LOGIN = 64 * 1024, 16 * 1024
 
 
 class Output:

@@ -124,6 +124,11 @@ class CommandScanner:
         return len(self._lines) + len(self._text)
 
     @property
+    def midway(self) -> bool:
+        """A command has begun."""
+        return self._started
+
+    @property
     def authenticated(self) -> bool:
         """After login the limits are wider, and messages are handed out."""
         return self._authenticated

@@ -104,6 +104,11 @@ class SelectedView:
         return bisect_left(self.state.uids, uid) + bisect_left(self._gone, uid) + 1
 
     @property
+    def last_told(self) -> int:
+        """No UID above it was told of."""
+        return self._horizon
+
+    @property
     def gone(self) -> tuple[int, ...]:
         """UIDs of messages that are expunged, which the client was not told; in order."""
         return tuple(self._gone)

@@ -17,7 +17,8 @@ from mailftp.imap.capabilities import capabilities
 from mailftp.imap.commands import Bye, Command, MessageCommand, State
 from mailftp.imap.context import Context, text
 from mailftp.imap.incoming import Incoming
-from mailftp.imap.output import TURN
+from mailftp.imap.notifying import tell
+from mailftp.imap.output import TURN, TURN_BEFORE_LOGIN
 from mailftp.imap.parser import Parser, SyntaxFault
 from mailftp.imap.refusals import refusal
 from mailftp.imap.registry import COMMANDS
@@ -53,7 +54,7 @@ class Session:
         self._bye = ""
         self._bad = 0
         context.line = self._line
-        context.heard = self.heard
+        context.heard, context.stirred = self.heard, self._wake
 
     # What happens.
 
@@ -92,7 +93,9 @@ class Session:
         if self._gone and self.idle:
             # RFC 9051 section 6.3.5 leaves it to us; clients know what to do with a BYE.
             self.stop("the selected mailbox was deleted")
-        elif self.context.telling and self.idle and not self._output.full:
+        elif self.context.watch is not None:
+            self.context.watch.stir()
+        elif self.context.idling and self.idle and not self._output.full:
             self._tell(expunges=True)
             self._output.flush()
 
@@ -115,7 +118,22 @@ class Session:
     async def _line(self, limit: int) -> bytes | TooLong:
         while (line := self.scanner.line(limit)) is None:
             await self._more()
+            if self.context.idling:
+                await self._tell_watched()
         return line
+
+    async def _tell_watched(self) -> None:
+        """What NOTIFY asked for, between two commands and in IDLE."""
+        watch = self.context.watch
+        if watch is None or not watch.pending or self._output.full or self.scanner.midway or self._gone:
+            return
+        try:
+            await tell(self.context, watch)
+        except (CancelledError, Bye):
+            raise
+        except Exception:
+            # The next change brings it.
+            self.context.link.journal.fault("session not told", listener="NOTIFY")
 
     # The conversation.
 
@@ -128,6 +146,7 @@ class Session:
             while not self.context.over:
                 if self._bye:
                     raise Bye(self._bye)
+                await self._tell_watched()
                 await self._next()
         except Ended:
             pass
@@ -147,7 +166,7 @@ class Session:
         elif isinstance(event, CommandText):
             await self._command(event.text)
             # Replies to commands that were sent at once: the client has to read some, and others have turns.
-            await self._output.room(TURN)
+            await self._output.room(TURN_BEFORE_LOGIN if self.context.logged_in is None else TURN)
         elif isinstance(event, Continue):
             self._output.write(b"+ go on\r\n")
         elif isinstance(event, Message):

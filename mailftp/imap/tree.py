@@ -52,7 +52,7 @@ class Tree:
         object.__setattr__(self, "_there", sorted(map(_key, self.mailboxes)))
         object.__setattr__(self, "_subscribed_keys", sorted(map(_key, self.subscribed)))
 
-    def list(self, wanted: Wanted) -> Iterator[Listed]:
+    def matching(self, wanted: Wanted) -> Iterator[Listed]:
         """In the order of the tree. Lazily: who takes them can let others have their turn."""
         names = set(self.mailboxes)
         if wanted.subscribed:
@@ -70,13 +70,19 @@ class Tree:
         below = wanted.recursive and self._wanted_below(name, wanted)
         if not meets and not below:
             return None
-        attributes = [] if mailbox is not None else ["\\NonExistent", "\\Noselect"]
-        attributes.append("\\HasChildren" if _beneath(self._there, name) else "\\HasNoChildren")
-        if use:
-            attributes.append(use)
+        attributes = self.attributes(name)
         if (wanted.subscribed or wanted.tell_subscribed) and name in self.subscribed:
             attributes.append("\\Subscribed")
         return Listed(name, mailbox, tuple(attributes), below)
+
+    def attributes(self, name: str) -> list[str]:
+        """Without \\Subscribed."""
+        mailbox = self.mailboxes.get(name)
+        attributes = [] if mailbox is not None else ["\\NonExistent", "\\Noselect"]
+        attributes.append("\\HasChildren" if _beneath(self._there, name) else "\\HasNoChildren")
+        if mailbox is not None and mailbox.special_use:
+            attributes.append(mailbox.special_use)
+        return attributes
 
     def _meets(self, name: str, mailbox: Mailbox | None, use: str, wanted: Wanted) -> bool:
         if wanted.special_use and not use:

@@ -17,7 +17,7 @@ from mailftp.intake.structure import PartsWatch
 from mailftp.message import trace
 from mailftp.message.address import Address
 from mailftp.origin.inspection import Inspection
-from mailftp.store.records import Alias, Filing, ForwardPath, StagedBody, Transfer
+from mailftp.store.records import Alias, Filing, ForwardPath, Handling, StagedBody, Transfer
 from mailftp.store.units import Accept, Submission
 from mailftp.wire.peer import Peer
 
@@ -88,6 +88,9 @@ class Envelope:
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    handling: Handling = Handling()
+    #: BINARYMIME: it is made a message of lines before it is kept.
+    binary: bool = False
     #: Names the message in its Received field and in the log.
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     #: What its header told; `Intake.stage` feeds it.
@@ -184,6 +187,8 @@ def received_field(envelope: Envelope, hostname: str, now: float) -> bytes:
 
 def filings(envelope: Envelope, received: bytes) -> tuple[Filing, ...]:
     """One copy for each account, whatever number of its addresses was named."""
+    if envelope.handling.hold_until:
+        return ()
     owners: dict[int, dict[bytes, None]] = {}
     for recipient in envelope.recipients:
         if recipient.account_id is not None:
@@ -210,11 +215,13 @@ def _way(route: Route, addresses: tuple[Address, ...]) -> dict[bytes, None]:
 
 
 def transfer(envelope: Envelope, received: bytes) -> Transfer | None:
-    """What leaves the house under the sender's reverse-path; None when nothing does."""
+    """What leaves the house under the sender's reverse-path; None when nothing does. What is held is looked
+    at again when it is released, whoever it is for."""
+    held = envelope.handling.hold_until
     paths = {
         str(r.address): ForwardPath(str(r.address), r.orcpt, r.notify)
         for r in envelope.recipients
-        if r.leaves
+        if r.leaves or (held and not r.application)
     }
     if not paths:
         return None
@@ -238,12 +245,15 @@ def _transfer(
         smtputf8=envelope.smtputf8 or utf8,
         context=envelope.origin.context,
         return_to=return_to,
+        handling=envelope.handling,
     )
 
 
 def forwards(envelope: Envelope, received: bytes, sending: SendingOn) -> tuple[Transfer, ...]:
     """What aliases send on, one for each way by which it goes: the trace fields of one are not the other's,
     nor are the reports."""
+    if envelope.handling.hold_until:
+        return ()
     named = {str(r.address) for r in envelope.recipients if r.leaves}
     ways: dict[tuple[tuple[Address, ...], Alias | None], dict[str, ForwardPath]] = {}
     for recipient in envelope.recipients:

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from mailftp.intake.authorship import bcc
+from mailftp.intake.binary import BinarySink, Run, at_once
 from mailftp.intake.directory import Directory, always
 from mailftp.intake.envelope import (
     Envelope,
@@ -44,7 +45,16 @@ from mailftp.origin.findings import without_forged
 from mailftp.settings import Settings
 from mailftp.store.engine import BodySink, NoSuchAccount, OverQuota, SendingLimit, Store, StoreFull
 from mailftp.store.queries import ReturnTo
-from mailftp.store.records import Accepted, Account, Alias, Change, Destination, StagedBody
+from mailftp.store.records import (
+    Accepted,
+    Account,
+    Alias,
+    Change,
+    Destination,
+    QueueMessage,
+    QueueRecipient,
+    StagedBody,
+)
 from mailftp.store.units import Accept
 from mailftp.wire.journal import Journal
 from mailftp.wire.peer import Peer
@@ -69,6 +79,7 @@ class Intake:
         now: Callable[[], float] = time.time,
         checks: Checks | None = None,
         secret: bytes | None = None,
+        run: Run[bytes] = at_once,
     ) -> None:
         """`secret` is this server's, the same at each start: without it, reports about what was sent on
         before this start find nobody."""
@@ -77,6 +88,7 @@ class Intake:
         self._now = now
         self._checks = checks
         self._scrutiny = None if checks is None else Scrutiny(settings, checks)
+        self._run = run
         self._rewriting = SenderRewriting(secret or secrets.token_bytes(32))
         self._directory = Directory(
             store, settings.domains, now, settings.addresses.separator, settings.hostname
@@ -227,10 +239,28 @@ class Intake:
             return await self._captured(to)
         return Recipient(address, None, routes=(Route(to, None),))
 
+    async def members(self, origin: Origin, address: Address) -> tuple[str, ...]:
+        """Where an address leads, one step of it. Raises Refused (550 5.1.1)."""
+        address = self._at_home(origin, address)
+        if self._directory.is_local(address):
+            found = await always(self._directory.find(address))
+            own = (found.account.address,) if found.account is not None else ()
+            if found.alias is None and own:
+                return own
+            if found.alias is not None:
+                return (*own, *found.alias.targets) if found.alias.keep else found.alias.targets
+        raise Refused(550, "5.1.1", f"{address} is nobody here")
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._now()
+
     def stage(self, envelope: Envelope) -> BodySink:
         """Where the message of this envelope goes while it arrives. A submitted one's header is completed
         on the way; `finish` then fails with Refused (552 5.3.4) when the header has no end."""
-        sink: BodySink = WatchedSink(self._store.stage(), envelope.header)
+        stage = self._store.stage
+        kept = BinarySink(stage, self._run) if envelope.binary else stage()
+        sink: BodySink = WatchedSink(kept, envelope.header)
         if told_of(envelope):
             sink = KeepingSink(sink, envelope.kept)
         if envelope.origin.submitter is None:
@@ -352,6 +382,32 @@ class Intake:
         if self._full:
             for change in changes:
                 self._full.pop(change.account_id, None)
+
+    def serves(self, domain: str) -> bool:
+        """Whether it is one of ours."""
+        return self._directory.is_local(Address("postmaster", domain))
+
+    async def release(self, message: QueueMessage, recipient: QueueRecipient, body: StagedBody) -> Accept:
+        """The unit that files for one of ours what was held for later. Raises Refused as `recipient` does."""
+        held = message.transfer
+        sender = parse_address(held.reverse_path) if held.reverse_path else None
+        origin = Origin(Peer(None), self._settings.hostname, "LOCAL", held.context or "release")
+        found = self.recipient(origin, parse_address(recipient.address), sender)
+        envelope = Envelope(
+            origin,
+            sender,
+            [await found if isinstance(found, Deferred) else found],
+            eightbit=held.eightbit,
+            smtputf8=held.smtputf8,
+            handling=replace(held.handling, hold_until=0.0),
+        )
+        return Accept(
+            body,
+            self._now(),
+            filings(envelope, held.prefix),
+            transfer(envelope, held.prefix),
+            forwards(envelope, held.prefix, self._sending_on),
+        )
 
     def report(self, to: Address, message: bytes) -> Deferred[Accept | None]:
         """The unit that accepts a bounce to one of ours or to somebody elsewhere, from the null sender.

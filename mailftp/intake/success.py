@@ -18,8 +18,8 @@ KEPT = 16 * 1024
 
 def told_of(envelope: Envelope) -> tuple[Recipient, ...]:
     """The recipients of whom the sender wants to hear that it was delivered; captured mail was not."""
-    if envelope.sender is None:
-        # RFC 5321 section 4.5.5: there is nobody to tell.
+    if envelope.sender is None or envelope.handling.hold_until:
+        # RFC 5321 section 4.5.5: there is nobody to tell; or nothing yet to tell of.
         return ()
     return tuple(r for r in envelope.recipients if "SUCCESS" in r.notify and _action(r))
 

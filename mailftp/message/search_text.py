@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from mailftp.message.casemap import casemap
+from mailftp.message.dates import written_day
 from mailftp.message.envelope import Budget, text_of
 from mailftp.message.fields import FIELD, get
 from mailftp.message.index import MessageIndex, Part
@@ -24,13 +25,15 @@ PIECE = 1 << 20
 MOST_HEADER = 1 << 20
 
 _SPACE = re.compile(rb"(?:\r?\n)?[ \t]+")
+_NO_LINES = bytes.maketrans(b"\r\n", b"  ")
 _OCTETS = bytes | memoryview
 
 
 def casemap_header(octets: bytes) -> bytes:
     """A header, or a field's value: unfolded, encoded words decoded, one space for several."""
     if b"=?" in octets or not octets.isascii():
-        octets = casemap(decode_words(octets))
+        # A line end in an encoded word ends no line.
+        octets = casemap(decode_words(octets)).translate(_NO_LINES)
     else:
         octets = octets.replace(b"\0", b"\xef\xbf\xbd").upper()
     return _SPACE.sub(b" ", octets)
@@ -55,11 +58,25 @@ def field_values(header: bytes, name: bytes) -> list[bytes]:
 
 
 def headers(prefix: bytes, data: _OCTETS, index: MessageIndex) -> Iterator[bytes]:
-    """The message's header, then those of its parts."""
-    yield casemap_header(prefix + bytes(data[: min(index.root.body, MOST_HEADER)]))
+    """The message's header, then those of its parts; a field's value in it is as `casemap_header` has it."""
+    yield _casemap_fields(prefix + bytes(data[: min(index.root.body, MOST_HEADER)]))
     for part in _within(index.root):
         if part.body > part.header:
-            yield casemap_header(bytes(data[part.header : min(part.body, part.header + MOST_HEADER)]))
+            yield _casemap_fields(bytes(data[part.header : min(part.body, part.header + MOST_HEADER)]))
+
+
+def _casemap_fields(header: bytes) -> bytes:
+    if header.isascii() and b"=?" not in header:
+        return casemap_header(header)
+    # Each for itself: octets of one that are no UTF-8 say nothing of the next one.
+    fields = (found[0].rstrip(b"\r\n") for found in FIELD.finditer(header))
+    return b"".join(b"%b\r\n" % casemap_header(field) for field in fields)
+
+
+def sent_day(header: bytes) -> int | None:
+    """The day of the last Date field as it is written, in days since the epoch; None without one."""
+    dates = field_values(header, b"date")
+    return written_day(text_of(dates[-1], (0, len(dates[-1])), Budget())) if dates else None
 
 
 def texts(data: _OCTETS, index: MessageIndex, overlap: int) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from mailftp.message.address import Address as MailAddress
 from mailftp.origin.dmarc import Organisations
 from mailftp.origin.inspection import Inspection
 from mailftp.origin.iprev import iprev
-from mailftp.origin.lookups import Enquiry, Lookup
+from mailftp.origin.lookups import Enquiry, Known, Lookup
 from mailftp.origin.spf import check_host
 from mailftp.settings import Network, OriginSettings
 from mailftp.wire.peer import Address, Peer
@@ -42,6 +42,7 @@ class Checks:
         self.settings = settings
         self._hostname, self._resolver, self._clock = hostname, resolver, clock
         self.run = run
+        self._known = Known()
         self._loaded: Organisations | None = None
         self._loading: list[Deferred[Organisations]] = []
 
@@ -57,7 +58,7 @@ class Checks:
         settings = self.settings
         if settings.spf == settings.dkim == settings.dmarc == settings.iprev == "off":
             return None
-        enquiry = Enquiry(self._resolver, self._clock, settings.seconds, settings.lookups)
+        enquiry = Enquiry(self._resolver, self._clock, settings.seconds, settings.lookups, self._known)
         inspection = Inspection(enquiry, now, self._organisations)
         if peer.address is not None and not self.trusts(peer):
             self._ask(inspection, peer.address, helo, sender, now)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -115,6 +116,7 @@ def parse_key(text: str, signature: Signature) -> RSAPublicKey | Ed25519PublicKe
     return _public_key(_base64(tags["p"]), signature.algorithm)
 
 
+@lru_cache(maxsize=512)
 def _public_key(octets: bytes, algorithm: str) -> RSAPublicKey | Ed25519PublicKey:
     try:
         if algorithm == "ed25519":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from mailftp.origin.spf_macro import MACRO, Macro, SyntaxFault, parse_macro
@@ -54,6 +55,7 @@ def select_record(texts: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
+@lru_cache(maxsize=512)
 def parse_record(text: str) -> Record:
     """`text` begins with "v=spf1"; an octet is a character. Raises SyntaxFault."""
     if len(text) > RECORD:

@@ -132,6 +132,33 @@ class Concurrency:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryRule:
+    recipients: tuple[str, ...] = _key(
+        (),
+        'Whose mail, domains or addresses: "example.org", "*.example.org", "bob@*". None: all.',
+    )
+    senders: tuple[str, ...] = _key((), 'Who it is from, likewise; "<>" is the null sender. None: anybody.')
+    from_attempt: int = _key(1, "It holds from this attempt on.")
+    to: str = _key(
+        "mx",
+        'Where it goes: "mx" (the hosts of its domain), "HOST:PORT", "lmtp:HOST:PORT", "refuse", or '
+        '"plugin:NAME" for a twisted.plugin of `IMailTransport`.',
+    )
+    refusal: str = _key(
+        "550 5.7.1 Mail to this address is not sent from here", "With refuse: what the sender is told."
+    )
+    tls: str = _key(
+        "opportunistic",
+        '"required": only over TLS with a certificate for the host\'s name; "none": never TLS.',
+    )
+    source: tuple[str, ...] = _key((), "Addresses of this machine to call from, one of each family at most.")
+    socks: str = _key("", "A SOCKS5 proxy to call through, HOST:PORT.")
+    socks_login_file: Path | None = _key(None, "A file whose first line is the login there, NAME:PASSWORD.")
+    username: str = _key("", "The login name there; empty: none is given.")
+    password_file: Path | None = _key(None, "A file whose first line is the password there.")
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     smarthost: Smarthost | None = _key(
         None, "A server that takes all outgoing mail. Routes are asked before."
@@ -153,6 +180,10 @@ class Delivery:
     )
     routes: Mapping[str, str] = _made(
         dict, 'Where a domain\'s mail goes, "HOST:PORT" or "lmtp:HOST:PORT"; asked before MX.'
+    )
+    rules: tuple[DeliveryRule, ...] = _key(
+        (),
+        "Other ways, by recipient, sender and attempt; asked before the routes, the first that fits holds.",
     )
 
 
@@ -426,6 +457,7 @@ class Submission:
         "Addresses elsewhere that an account may write to in a day for the first time; its own setting wins. "
         "A stolen password sends to strangers. 0: no limit.",
     )
+    expand: bool = _key(False, "Tell accounts, by EXPN, who is behind an alias or on a list.")
     authors: str = _key(
         "mark",
         "What becomes of a message whose From has a name of this server's domains that its sender may not "

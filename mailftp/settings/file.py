@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from mailftp import settings as shape
 from mailftp.settings import SERVICES, TLS, Settings
+from mailftp.settings.delivery import addressed, way
 from mailftp.settings.endpoints import endpoint
 from mailftp.settings.values import (
     Fault,
@@ -190,6 +191,20 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
             host_and_port(schemes=("lmtp",)),
             'a table such as { "example.org" = "mail.example.org:25" }',
         ),
+        "rules": list_of(_table(shape.DeliveryRule), plural="tables, each [[delivery.rules]]"),
+    },
+    shape.DeliveryRule: {
+        "recipients": list_of(addressed),
+        "senders": list_of(addressed),
+        "from_attempt": whole(1, 1000),
+        "to": way(),
+        "refusal": matching(r"5[0-9][0-9] 5\.[0-9]{1,3}\.[0-9]{1,3} [ -~]{1,200}", '"550 5.7.1 TEXT"'),
+        "tls": one_of("opportunistic", "required", "none"),
+        "source": list_of(address()),
+        "socks": host_and_port(),
+        "socks_login_file": path(),
+        "username": text("the login name, text"),
+        "password_file": path(),
     },
     shape.DNS: {
         "servers": list_of(_resolver),
@@ -263,6 +278,7 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
     shape.Submission: {
         "daily_messages": whole(0, 1_000_000),
         "daily_new_recipients": whole(0, 1_000_000),
+        "expand": truth(),
         "authors": one_of("off", "mark", "enforce"),
     },
     shape.Addresses: {
@@ -445,6 +461,10 @@ def _check_ftp(settings: Settings, place: Place) -> None:
     """Whom the tables of `[ftp]` are for, and that no two folders have one name."""
     ftp = settings.ftp
     known = {*ftp.groups, "*", "anonymous"}
+    if ftp.clear_command_channel and "required" in (ftp.tls, ftp.tls_reuse):
+        place.at("clear_command_channel").wrong(
+            "it cannot be with tls or tls_reuse required", "leave one of them out"
+        )
     named: list[tuple[Place, tuple[str, ...]]] = [
         (place.at("groups").at(group), members) for group, members in ftp.groups.items()
     ]

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTCP,
     IReactorTime,
+    IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.threads import deferToThreadPool
@@ -28,7 +29,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from mailftp.smtp.client_body import DotStuffer, OutgoingBody
-from mailftp.smtp.client_envelope import Envelope
+from mailftp.smtp.client_envelope import Envelope, Wishes
 from mailftp.smtp.client_reply import Reply
 from mailftp.smtp.client_session import (
     PATIENCE,
@@ -41,6 +42,7 @@ from mailftp.smtp.client_session import (
 )
 from mailftp.smtp.client_tls import Opportunistic, describe, verified
 from mailftp.store.records import ForwardPath
+from mailftp.wire.socks import SOCKSEndpoint
 
 __all__ = [
     "ConnectionFault",
@@ -49,8 +51,11 @@ __all__ = [
     "SMTPClient",
     "Target",
     "TransactionResult",
+    "Wishes",
     "connect",
 ]
+
+NO_WISHES = Wishes()
 
 #: Read from a file, and handed to the transport, at a time.
 PIECE = 256 * 1024
@@ -74,6 +79,9 @@ class Target:
     password: str = ""
     #: Local address to bind to, or "".
     source: str = ""
+    #: A SOCKS5 proxy's address and port, and the login there.
+    socks: tuple[str, int] | None = None
+    socks_login: tuple[str, str] | None = None
 
     @property
     def private(self) -> bool:
@@ -107,13 +115,16 @@ class SMTPClient:
         body: OutgoingBody,
         ret: str = "",
         envid: str = "",
+        wishes: Wishes = NO_WISHES,
     ) -> Deferred[TransactionResult]:
         """One transaction; `ret` and `envid` are RFC 3461's. Fails with ConnectionFault when the connection
         breaks; recipients that
         had no reply are then
         to be tried again. A message that does not fit the far side's SIZE is refused locally as
         552 5.3.4. Raises ValueError for a body in a file when `connect` was given no threads."""
-        envelope = Envelope(reverse_path, recipients, body.size, body.eightbit, body.smtputf8, ret, envid)
+        envelope = Envelope(
+            reverse_path, recipients, body.size, body.eightbit, body.smtputf8, ret, envid, wishes
+        )
         return self._shell.send(envelope, body)
 
     def quit(self) -> Deferred[None]:
@@ -171,9 +182,7 @@ async def _open(
     creator: IOpenSSLClientConnectionCreator | None,
 ) -> SMTPClient:
     remote = f"{target.host} [{target.address}]:{target.port}"
-    kind = TCP6ClientEndpoint if ":" in target.address else TCP4ClientEndpoint
-    source = (target.source, 0) if target.source else None
-    endpoint = kind(IReactorTCP(reactor), target.address, target.port, timeout, source)
+    endpoint = _endpoint(reactor, target, timeout)
     shell = _Shell(reactor, target, threads, creator)
     try:
         await connectProtocol(endpoint, shell)  # type: ignore[no-untyped-call]  # Twisted's is untyped
@@ -182,6 +191,16 @@ async def _open(
         raise ConnectionFault(f"{remote}: {str(fault) or type(fault).__name__}")
     await shell.ready
     return SMTPClient(shell, remote)
+
+
+def _endpoint(reactor: IReactorTime, target: Target, timeout: float) -> IStreamClientEndpoint:
+    address, port = target.socks or (target.address, target.port)
+    kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
+    source = (target.source, 0) if target.source else None
+    endpoint: IStreamClientEndpoint = kind(IReactorTCP(reactor), address, port, timeout, source)
+    if target.socks is not None:
+        endpoint = SOCKSEndpoint(reactor, endpoint, target.address, target.port, target.socks_login)
+    return endpoint
 
 
 def _greeter(target: Target) -> Greeter:

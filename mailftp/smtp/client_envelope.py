@@ -27,6 +27,19 @@ Extensions = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the far side is asked to do with a message."""
+
+    #: RFC 8689.
+    requiretls: bool = False
+    #: RFC 6710.
+    priority: int = 0
+    #: RFC 2852: seconds from now, and "N", "R" or "".
+    by_seconds: int = 0
+    by_mode: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Envelope:
     reverse_path: str
     recipients: tuple[ForwardPath, ...]
@@ -37,6 +50,7 @@ class Envelope:
     #: RFC 3461: "FULL", "HDRS" or "", and the envelope id.
     ret: str = ""
     envid: str = ""
+    wishes: Wishes = Wishes()
 
 
 def parse_extensions(lines: tuple[str, ...]) -> dict[str, str]:
@@ -56,6 +70,12 @@ def unsendable(envelope: Envelope, extensions: Extensions) -> Reply | None:
     if _NUMBER.fullmatch(limit) and 0 < int(limit) < envelope.size:
         # RFC 1870 section 6.1. 0 means that there is no fixed limit.
         return Reply(552, "5.3.4", f"the message has {envelope.size} octets, {limit} are taken")
+    if envelope.wishes.requiretls and "REQUIRETLS" not in extensions:
+        # RFC 8689 section 4.2.1.
+        return Reply(550, "5.7.30", "the message needs REQUIRETLS, which the far side does not offer")
+    if envelope.wishes.by_mode == "R" and "DELIVERBY" not in extensions:
+        # RFC 2852 section 4.1.4: nobody there would return it in time.
+        return Reply(550, "5.3.3", "the message needs DELIVERBY, which the far side does not offer")
     if envelope.smtputf8 and "SMTPUTF8" not in extensions:
         return Reply(550, "5.6.7", "the message needs SMTPUTF8, which the far side does not offer")
     return unaddressable(envelope.reverse_path, extensions) if envelope.reverse_path else None
@@ -82,6 +102,7 @@ def mail_command(envelope: Envelope, extensions: Extensions) -> str:
     addresses = [envelope.reverse_path, *(recipient.address for recipient in envelope.recipients)]
     if "SMTPUTF8" in extensions and (envelope.smtputf8 or not "".join(addresses).isascii()):
         words.append("SMTPUTF8")
+    words += _wishes(envelope.wishes, extensions)
     if "DSN" in extensions:
         # RFC 3461 sections 4.3 and 4.4.
         if envelope.ret in ("FULL", "HDRS"):
@@ -89,6 +110,18 @@ def mail_command(envelope: Envelope, extensions: Extensions) -> str:
         if envelope.envid.isascii() and 0 < len(envelope.envid) <= 100:
             words.append(f"ENVID={encode_xtext(envelope.envid)}")
     return " ".join(words)
+
+
+def _wishes(wishes: Wishes, extensions: Extensions) -> list[str]:
+    """Those that the far side knows; the others are no more than wishes."""
+    words = []
+    if wishes.requiretls and "REQUIRETLS" in extensions:
+        words.append("REQUIRETLS")
+    if wishes.priority and "MT-PRIORITY" in extensions:
+        words.append(f"MT-PRIORITY={wishes.priority}")
+    if wishes.by_mode and "DELIVERBY" in extensions:
+        words.append(f"BY={max(-999_999_999, min(wishes.by_seconds, 999_999_999))};{wishes.by_mode}")
+    return words
 
 
 def rcpt_command(recipient: ForwardPath, extensions: Extensions) -> str:

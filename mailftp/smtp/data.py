@@ -28,6 +28,8 @@ class LineEnds(enum.Enum):
     STRICT = "strict"
     #: It becomes CR LF: a mail program on somebody's desk sent it (RFC 6409 section 8).
     NORMALISED = "normalised"
+    #: It is left alone, and so is NUL: the message is BINARYMIME (RFC 3030), and is made one of lines later.
+    BINARY = "binary"
 
 
 class DataFault(enum.Enum):
@@ -54,7 +56,7 @@ class Content:
 
     def _admit(self, piece: bytes) -> bytes:
         """`piece` with its line ends right; it parts no CR from its LF."""
-        if not crlf_only(piece):
+        if self._line_ends is not LineEnds.BINARY and not crlf_only(piece):
             if self._line_ends is LineEnds.STRICT:
                 self.fault = self.fault or DataFault.BARE_LINE_END
             else:
@@ -62,7 +64,7 @@ class Content:
         self.size += len(piece)
         if self.size > self._limit:
             self.fault = self.fault or DataFault.TOO_LARGE
-        if b"\0" in piece:
+        if b"\0" in piece and self._line_ends is not LineEnds.BINARY:
             self.fault = self.fault or DataFault.NUL
         if self.fault:
             return b""
@@ -141,7 +143,7 @@ class ChunkScanner(Content):
         """What is left, after the last chunk; b"" when asked again. A last line without its CRLF gets one: it
         is going to be sent by DATA, and read by POP3, where it has to have one."""
         piece = self._give(whole=True)
-        if self.fault or self._last == b"\r\n":
+        if self.fault or self._last == b"\r\n" or self._line_ends is LineEnds.BINARY:
             return piece
         self._last = b"\r\n"
         return piece + b"\r\n"

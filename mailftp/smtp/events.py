@@ -65,6 +65,13 @@ class AddressAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpansionAsked:
+    """EXPN was said by somebody who may know; waits."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class TransactionDropped:
     """RSET or STARTTLS: the envelope is forgotten."""
 
@@ -105,6 +112,7 @@ Event = (
     | BodySpoiled
     | BodyEnded
     | AddressAsked
+    | ExpansionAsked
     | TransactionDropped
     | LoginBegun
     | LoginContinued

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 OVERVIEW = """\
-Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH
+Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY EXPN HELP QUIT STARTTLS AUTH
 A message: HELO name, MAIL FROM:<you>, RCPT TO:<them>, DATA, the text, a line with one dot, QUIT
 HELP and a command tells more of it"""
 
@@ -16,7 +16,8 @@ TOPICS: Mapping[str, str] = MappingProxyType(
         "HELO": "HELO name\nSays who you are, without extensions; EHLO says it with them",
         "EHLO": "EHLO name\nSays who you are, a host name or [an address], and lists the extensions",
         "LHLO": "LHLO name\nEHLO as LMTP says it",
-        "MAIL": "MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8] [RET=FULL|HDRS] [ENVID=id]"
+        "MAIL": "MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME|BINARYMIME] [SMTPUTF8] [RET=FULL|HDRS]"
+        " [ENVID=id]\n[BY=seconds;N|R] [MT-PRIORITY=-9..9] [HOLDFOR=seconds|HOLDUNTIL=time] [REQUIRETLS]"
         "\nBegins a message; <> is for notices that nobody is to answer",
         "RCPT": "RCPT TO:<address> [NOTIFY=NEVER|SUCCESS,FAILURE,DELAY] [ORCPT=type;address]"
         "\nNames one recipient; say it once for each",
@@ -26,6 +27,7 @@ TOPICS: Mapping[str, str] = MappingProxyType(
         "RSET": "RSET\nForgets sender, recipients and message",
         "NOOP": "NOOP\nDoes nothing",
         "VRFY": "VRFY address\nWhether an address is here; told to those who logged in",
+        "EXPN": "EXPN address\nWhom an alias leads to; told to those who logged in, where that is allowed",
         "HELP": "HELP [command]\nTells of all commands, or of one",
         "QUIT": "QUIT\nEnds the connection",
         "STARTTLS": "STARTTLS\nEncrypts what follows; say EHLO again after it",

@@ -21,6 +21,8 @@ REFUSED_RECIPIENTS = 100
 #: A chunk that will be refused is read and thrown away, as RFC 3030 section 2 asks, if it has at most this
 #: many times the octets that a message may have; before a larger one the connection is closed.
 DISCARDED = 4
+#: Seconds that a message may be held for its sender (RFC 4865 section 3).
+HOLD = 60 * 86400
 #: Commands that bring no message nearer (NOOP, RSET, VRFY, HELP, EHLO), between two messages.
 IDLE_COMMANDS = 100
 
@@ -48,7 +50,7 @@ class State(enum.Enum):
 
 
 #: BDAT is among them because its octets are no commands, in whatever state it comes.
-_ALWAYS = frozenset({"HELO", "EHLO", "LHLO", "RSET", "NOOP", "VRFY", "HELP", "QUIT", "BDAT"})
+_ALWAYS = frozenset({"HELO", "EHLO", "LHLO", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT", "BDAT"})
 
 #: RFC 5321 section 4.1.4, RFC 4954 section 4 (no AUTH during a transaction), RFC 3207 section 4. In
 #: DATA, CHUNK, AUTH and TLS there are no commands. DATA without a recipient is answered by its own function:
@@ -75,7 +77,7 @@ OUT_OF_ORDER: Mapping[State, str] = MappingProxyType(
 )
 
 #: Verbs that RFC 5321 or an extension knows and that are not implemented: 502 and not 500 (section 4.2.4).
-UNIMPLEMENTED = frozenset({"EXPN", "SEND", "SOML", "SAML", "TURN", "ETRN", "BURL"})
+UNIMPLEMENTED = frozenset({"SEND", "SOML", "SAML", "TURN", "ETRN", "BURL"})
 
 #: First words of other protocols. A browser can be made to send them here, cookies and all, and to read what
 #: comes back as if it came from a web server (ALPACA): such a connection is closed and nothing echoed.
@@ -112,3 +114,5 @@ class Terms:
     line_ends: LineEnds
     #: RFC 2033: LHLO in place of EHLO, and after the message a reply for each recipient.
     lmtp: bool = False
+    #: EXPN is answered, to those who logged in.
+    expands: bool = False

@@ -25,8 +25,10 @@ from mailftp.origin.policy import Refusal
 from mailftp.origin.strangers import Strangers, Visitor
 from mailftp.smtp import events
 from mailftp.smtp.acceptance import FULL, Acceptance
+from mailftp.smtp.asking import tell_address, tell_members
 from mailftp.smtp.authentication import Authentication
 from mailftp.smtp.data import LineEnds
+from mailftp.smtp.handling import handling_of, latest_release
 from mailftp.smtp.reception import Reception
 from mailftp.smtp.rules import Terms
 from mailftp.smtp.session import OK, START, Session
@@ -170,7 +172,7 @@ class SMTPConnection(Reception):
                     close=self.abort,
                 )
                 names = self._authentication.names
-        self._session.offer(names, starttls)
+        self._session.offer(names, starttls, latest_release(factory.intake.now()))
 
     def _ask(self, stage: str, what: tuple[object, ...], then: Callable[[object], None]) -> None:
         """Ask the hooks; `then` goes on with what they answer."""
@@ -214,11 +216,20 @@ class SMTPConnection(Reception):
             return
         origin, mail = self._origin(), event.mail
         try:
+            handling = handling_of(mail, self.factory.intake.now(), trusted=origin.submitter is not None)
             checked = self.factory.intake.sender(origin, mail.sender)
         except Refused as refused:
             self._say_no(refused, sender=mail.sender)
             return
-        envelope = Envelope(origin, mail.sender, smtputf8=mail.smtputf8, ret=mail.ret, envid=mail.envid)
+        envelope = Envelope(
+            origin,
+            mail.sender,
+            smtputf8=mail.smtputf8,
+            ret=mail.ret,
+            envid=mail.envid,
+            handling=handling,
+            binary=mail.binary,
+        )
         if checked is None:
             self._ask_about_sender(envelope)
             return
@@ -299,33 +310,17 @@ class SMTPConnection(Reception):
             self._faulted(failure)
 
     def _tell_address(self, event: events.AddressAsked) -> None:
-        """RFC 5321 section 3.5. Elsewhere is not asked about."""
-        if self._too_fast():
-            return
-        origin = Origin(self.peer, self._session.helo, self._session.with_protocol, self.context)
-        try:
-            found = self.factory.intake.recipient(origin, event.address)
-        except Refused as refused:
-            self._address_unknown(refused)
-            return
-        told = Reply(250, "2.1.5", f"<{event.address}>")
-        if isinstance(found, Deferred):
-            found.addCallbacks(lambda _: self._answer(told), self._address_not_found)
-            found.addErrback(self._faulted)
-        else:
-            self._answer(told)
+        if not self._too_fast():
+            self._start(tell_address(self.factory.intake, self._stranger(), event.address), self._answer)
 
-    def _address_not_found(self, failure: Failure) -> None:
-        if isinstance(failure.value, Refused):
-            self._address_unknown(failure.value)
-        else:
-            self._faulted(failure)
+    def _tell_members(self, event: events.ExpansionAsked) -> None:
+        if not self._too_fast():
+            self._start(tell_members(self.factory.intake, self._stranger(), event.address), self._answer)
 
-    def _address_unknown(self, refused: Refused) -> None:
-        if refused.status == "5.7.1":
-            self._answer(Reply(252, "2.0.0", "Not here, but send it and it will be tried"))
-        else:
-            self._answer(Reply(refused.code, refused.status, refused.text))
+    def _stranger(self) -> Origin:
+        """What may be told does not depend on who asks."""
+        session = self._session
+        return Origin(self.peer, session.helo, session.with_protocol, self.context, local=self.local)
 
     def _begin_data(self, event: events.DataAsked) -> None:
         self._trouble = None
@@ -476,6 +471,7 @@ _METHODS: Mapping[type[Any], Callable[[SMTPConnection, Any], None]] = MappingPro
         events.MailBegun: SMTPConnection._begin_mail,
         events.RecipientNamed: SMTPConnection._name_recipient,
         events.AddressAsked: SMTPConnection._tell_address,
+        events.ExpansionAsked: SMTPConnection._tell_members,
         events.DataAsked: SMTPConnection._begin_data,
         events.BodyReceived: SMTPConnection._take_body,
         events.BodySpoiled: SMTPConnection._spoil_body,
@@ -518,6 +514,7 @@ class SMTPFactory(ConnectionFactory):
             failures_closed=settings.auth.failures_closed,
             line_ends=LineEnds.NORMALISED if submission else LineEnds.STRICT,
             lmtp=wiring.service == "lmtp",
+            expands=settings.submission.expand,
         )
 
     def visitor(self, peer: Peer) -> Visitor | None:

@@ -19,6 +19,7 @@ from mailftp.smtp.events import (
     AddressAsked,
     Closed,
     Event,
+    ExpansionAsked,
     HelloSaid,
     LoginBegun,
     LoginContinued,
@@ -28,6 +29,7 @@ from mailftp.smtp.help import OVERVIEW, TOPICS
 from mailftp.smtp.rules import (
     ALLOWED,
     FOREIGN,
+    HOLD,
     OUT_OF_ORDER,
     UNIMPLEMENTED,
     State,
@@ -59,6 +61,7 @@ class Session(Transactions):
     def __init__(self, terms: Terms) -> None:
         super().__init__(terms)
         self._failures = 0
+        self._latest = ""
 
     # What the server calls.
 
@@ -71,9 +74,10 @@ class Session(Transactions):
         """In place of `greet` (RFC 5321 section 3.1); nothing is read after it."""
         self._end(reply)
 
-    def offer(self, mechanisms: tuple[str, ...], starttls: bool) -> None:
-        """What AUTH and STARTTLS may do on this channel."""
-        self._mechanisms, self._starttls = mechanisms, starttls
+    def offer(self, mechanisms: tuple[str, ...], starttls: bool, latest: str = "") -> None:
+        """What AUTH and STARTTLS may do on this channel. `latest` is when a message that is held now has to
+        leave, as HOLDUNTIL would say it."""
+        self._mechanisms, self._starttls, self._latest = mechanisms, starttls, latest
 
     def next_event(self) -> Event | None:
         """The next thing asked of the server; None when more octets or an answer are needed first."""
@@ -211,6 +215,16 @@ class Session(Transactions):
         else:
             self._recipient_refused(reply)
 
+    def _expn(self, argument: bytes) -> Event | None:
+        """RFC 5321 sections 4.1.1.7 and 7.3: who is behind an alias is told to those who logged in, where the
+        settings say so."""
+        address = parse_vrfy(argument)
+        if not self.terms.expands or not self.logged_in or address is None:
+            self._wrong(Reply(550, "5.7.2", "Who is behind an address is not told"))
+            return None
+        self._pending = self._vrfy_answered
+        return ExpansionAsked(address)
+
     def _help(self, argument: bytes) -> Event | None:
         """RFC 5321 section 4.1.1.8."""
         text = TOPICS.get(argument.decode("ascii", "replace").upper()) if argument else OVERVIEW
@@ -289,6 +303,7 @@ VERBS: Mapping[str, Callable[[Session, bytes], Event | None]] = MappingProxyType
         "RSET": Session._rset,
         "NOOP": Session._noop,
         "VRFY": Session._vrfy,
+        "EXPN": Session._expn,
         "HELP": Session._help,
         "QUIT": Session._quit,
         "STARTTLS": Session._starttls_command,
@@ -303,10 +318,15 @@ _EXTENSIONS: tuple[Callable[[Session], str], ...] = (
     lambda session: "8BITMIME",
     lambda session: "SMTPUTF8",
     lambda session: "CHUNKING",
+    lambda session: "BINARYMIME",
     lambda session: "DSN",
     lambda session: "ENHANCEDSTATUSCODES",
     lambda session: "HELP",
     lambda session: f"LIMITS RCPTMAX={session.terms.recipients}",
+    lambda session: "DELIVERBY",
+    lambda session: "MT-PRIORITY",
+    lambda session: f"FUTURERELEASE {HOLD} {session._latest}" if session.terms.login_required else "",
+    lambda session: "REQUIRETLS" if session.secure else "",
     lambda session: "STARTTLS" if session._starttls and not session.secure else "",
     lambda session: (
         f"AUTH {' '.join(session._mechanisms)}" if session._mechanisms and not session.logged_in else ""

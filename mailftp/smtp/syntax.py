@@ -11,6 +11,7 @@ import re
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -160,6 +161,10 @@ class Parameter:
     expected: str
 
 
+#: RFC 3339 section 5.6.
+_DATE_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 _EVENT = "(?:SUCCESS|FAILURE|DELAY)"
 
 #: Keyword -> parameter. What a session has not offered it does not take, so a row here is half of an
@@ -168,8 +173,10 @@ MAIL_PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
     {
         # RFC 1870 section 3: up to twenty digits.
         "SIZE": Parameter(re.compile(r"[0-9]{1,20}"), "a number of octets"),
-        # RFC 6152 section 2.
-        "BODY": Parameter(re.compile(r"7BIT|8BITMIME", re.IGNORECASE), "7BIT or 8BITMIME"),
+        # RFC 6152 section 2, RFC 3030 section 3.
+        "BODY": Parameter(
+            re.compile(r"7BIT|8BITMIME|BINARYMIME", re.IGNORECASE), "7BIT, 8BITMIME or BINARYMIME"
+        ),
         # RFC 4954 section 5.
         "AUTH": Parameter(re.compile(rf"<>|{XTEXT}{{1,500}}"), "a mailbox or <> as xtext"),
         # RFC 6531 section 3.1.
@@ -177,6 +184,15 @@ MAIL_PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
         # RFC 3461 sections 4.3 and 4.4.
         "RET": Parameter(re.compile(r"FULL|HDRS", re.IGNORECASE), "FULL or HDRS"),
         "ENVID": Parameter(re.compile(rf"(?=.{{1,100}}\Z){XTEXT}+"), "an identifier as xtext"),
+        # RFC 8689 section 2.
+        "REQUIRETLS": Parameter(None, "no value"),
+        # RFC 4865 section 5.
+        "HOLDFOR": Parameter(re.compile(r"[0-9]{1,9}"), "a number of seconds"),
+        "HOLDUNTIL": Parameter(_DATE_TIME, 'a date and time, "2027-01-31T08:00:00Z"'),
+        # RFC 2852 section 4.
+        "BY": Parameter(re.compile(r"[+-]?[0-9]{1,9};[NR]T?", re.IGNORECASE), "seconds;N or seconds;R"),
+        # RFC 6710 section 4.
+        "MT-PRIORITY": Parameter(re.compile(r"0|-?[1-9]"), "a number from -9 to 9"),
     }
 )
 RCPT_PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
@@ -208,6 +224,39 @@ class MailFrom:
     def size(self) -> int:
         """Octets that the client declared, or 0."""
         return int(self.parameters.get("SIZE", "0"))
+
+    @property
+    def binary(self) -> bool:
+        """RFC 3030: its parts may hold any octets, and it comes by BDAT."""
+        return self.parameters.get("BODY", "").upper() == "BINARYMIME"
+
+    @property
+    def requiretls(self) -> bool:
+        """RFC 8689."""
+        return "REQUIRETLS" in self.parameters
+
+    @property
+    def priority(self) -> int:
+        """RFC 6710, -9 to 9."""
+        return int(self.parameters.get("MT-PRIORITY", "0"))
+
+    @property
+    def deliver_by(self) -> tuple[int, str] | None:
+        """RFC 2852: seconds from now, and "N" or "R"."""
+        seconds, _, mode = self.parameters.get("BY", "").partition(";")
+        return (int(seconds), mode[0].upper()) if mode else None
+
+    @property
+    def hold_for(self) -> int | None:
+        """RFC 4865, in seconds."""
+        seconds = self.parameters.get("HOLDFOR")
+        return None if seconds is None else int(seconds)
+
+    @property
+    def hold_until(self) -> float | None:
+        """RFC 4865, in seconds since the epoch. Raises ValueError for a date that there is not."""
+        text = self.parameters.get("HOLDUNTIL")
+        return None if text is None else datetime.fromisoformat(text.upper()).timestamp()
 
     @property
     def smtputf8(self) -> bool:
@@ -265,7 +314,22 @@ def parse_mail(argument: bytes, offered: frozenset[str]) -> MailFrom:
     path, rest = _split_path(_FROM, argument, "MAIL FROM:<address>")
     parameters = _parameters(rest, MAIL_PARAMETERS, offered)
     text = _text(path, "SMTPUTF8" in parameters)
-    return MailFrom(_address(text, "5.1.7") if path else None, parameters)
+    mail = MailFrom(_address(text, "5.1.7") if path else None, parameters)
+    if parameters:
+        _check_times(mail)
+    return mail
+
+
+def _check_times(mail: MailFrom) -> None:
+    """RFC 4865 section 4.2, RFC 2852 section 4."""
+    if mail.hold_for is not None and "HOLDUNTIL" in mail.parameters:
+        raise SyntaxFault(501, "5.5.4", "HOLDFOR and HOLDUNTIL exclude each other")
+    try:
+        _ = mail.hold_until
+    except (ValueError, OverflowError):
+        raise SyntaxFault(501, "5.5.4", "HOLDUNTIL names a time that there is not") from None
+    if mail.deliver_by is not None and mail.deliver_by[1] == "R" and mail.deliver_by[0] <= 0:
+        raise SyntaxFault(501, "5.5.4", "BY with R takes a time that is still to come")
 
 
 def parse_rcpt(argument: bytes, offered: frozenset[str], utf8: bool = False) -> RcptTo:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailftp.smtp.conversation import Conversation
-from mailftp.smtp.data import ChunkScanner, DataScanner
+from mailftp.smtp.data import ChunkScanner, DataScanner, LineEnds
 from mailftp.smtp.events import (
     BodyEnded,
     BodyReceived,
@@ -28,8 +28,10 @@ from mailftp.smtp.syntax import Reply, no_argument, parse_bdat, parse_mail, pars
 _RECIPIENT_OK = Reply(250, "2.1.5", "Recipient OK")
 _SENDER_OK = Reply(250, "2.1.0", "Sender OK")
 _NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")
-_MAIL = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID"})
-_MAIL_AUTH = _MAIL | {"AUTH"}
+#: Parameters of MAIL, and those that are offered to who logs in, and under TLS.
+_MAIL = frozenset({"SIZE", "BODY", "SMTPUTF8", "RET", "ENVID", "BY", "MT-PRIORITY"})
+_MAIL_SUBMITTED = frozenset({"AUTH", "HOLDFOR", "HOLDUNTIL"})
+_MAIL_SECURE = frozenset({"REQUIRETLS"})
 _RCPT = frozenset({"NOTIFY", "ORCPT"})
 
 
@@ -51,6 +53,8 @@ class Transactions(Conversation):
         self._chunk_refused: tuple[Reply, State] | None = None
         #: The transaction's addresses and header may be UTF-8.
         self.smtputf8 = False
+        #: It may hold any octets, and comes in chunks.
+        self.binary = False
 
     def _mail(self, argument: bytes) -> Event | None:
         """RFC 5321 section 4.1.1.2; RFC 1870 section 6.1."""
@@ -59,11 +63,16 @@ class Transactions(Conversation):
             text = "Say STARTTLS first, then AUTH" if starttls else "Authentication required"
             self._wrong(Reply(530, "5.7.0", text))
             return None
-        mail = parse_mail(argument, _MAIL_AUTH if self.terms.login_required else _MAIL)
+        offered = _MAIL
+        if self.terms.login_required:
+            offered |= _MAIL_SUBMITTED
+        if self.secure:
+            offered |= _MAIL_SECURE
+        mail = parse_mail(argument, offered)
         if mail.size > self.terms.size:
             self._wrong(Reply(552, "5.3.4", f"A message may have {self.terms.size} octets"))
             return None
-        self.smtputf8 = mail.smtputf8
+        self.smtputf8, self.binary = mail.smtputf8, mail.binary
         self._pending = self._mail_answered
         return MailBegun(mail)
 
@@ -116,6 +125,10 @@ class Transactions(Conversation):
             return None
         if self.state is State.MAIL:
             self._data_refused(self._no_recipients)
+            return None
+        if self.binary:
+            # RFC 3030 section 3: a dot on a line of its own may be anywhere in it.
+            self._data_refused(Reply(503, "5.5.1", "A message with BODY=BINARYMIME comes by BDAT"))
             return None
         self._pending = self._data_answered
         return DataAsked()
@@ -221,7 +234,8 @@ class Transactions(Conversation):
 
     def _chunks_answered(self, reply: Reply) -> None:
         if reply.code < 400:
-            self._chunks = ChunkScanner(self.terms.size, self.terms.line_ends)
+            line_ends = LineEnds.BINARY if self.binary else self.terms.line_ends
+            self._chunks = ChunkScanner(self.terms.size, line_ends)
         else:
             self._chunk_refused = reply, self.state
         self.state = State.CHUNK

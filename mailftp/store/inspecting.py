@@ -5,10 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailftp.message.dates import written_day
-from mailftp.message.envelope import Budget, text_of
 from mailftp.message.index import MessageIndex
-from mailftp.message.search_text import casemap_header, field_values, found_in, headers, needle, texts
+from mailftp.message.search_text import (
+    casemap_header,
+    field_values,
+    found_in,
+    headers,
+    needle,
+    sent_day,
+    texts,
+)
 from mailftp.store.criteria import BodyHas, HeaderHas, HeaderTest, Sent, TextHas, TextTest
 
 
@@ -48,9 +54,7 @@ class Inspection:
                 if any(word in value for value in values):
                     self.hits[at].append(uid)
         if self._sent:
-            dates = field_values(header, b"date")
-            date = text_of(dates[-1], (0, len(dates[-1])), Budget()) if dates else b""
-            day = written_day(date)
+            day = sent_day(header)
             for at, test in self._sent:
                 if (
                     day is not None

@@ -15,6 +15,7 @@ from mailftp.store.records import (
     Copy,
     Destination,
     Grant,
+    IndexAnswer,
     Mailbox,
     MailboxChanges,
     MailboxListing,
@@ -171,6 +172,17 @@ class SearchMessages(Query[tuple[tuple[int, ...], ...]]):
 
     All are read: mailftp.store.searching asks for a piece at a time. Raises NoSuchMailbox.
     """
+
+    account_id: int
+    mailbox_id: int
+    uids: tuple[int, ...]
+    tests: tuple[HeaderTest | TextTest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchIndex(Query[IndexAnswer]):
+    """As SearchMessages, without reading messages: what the account's full-text index knows. Raises
+    NoSuchMailbox."""
 
     account_id: int
     mailbox_id: int

@@ -285,7 +285,8 @@ class Change:
     """What the feed tells after a commit. A hint: whoever hears it reads what is newer than the
     modseq it knows."""
 
-    #: "mail", "metadata", "queue", "account", or "alias" for aliases and grants.
+    #: "mail", "metadata", "queue", "account", "alias" for aliases and grants, or "retry" when the operator
+    #: has queued mail tried at once.
     kind: str
     account_id: int = 0
     #: 0 when a subscription changed whose mailbox is gone.
@@ -426,6 +427,16 @@ class MessageTexts:
     bodies: Sequence[BodyRef]
     #: Encoded mailftp.message.index, where it was asked for; else empty.
     indexes: Sequence[bytes] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexAnswer:
+    """What a full-text index says of messages."""
+
+    #: UIDs that it does not know: they have to be read.
+    unknown: tuple[int, ...]
+    #: For each test the UIDs that pass, of the others.
+    found: tuple[tuple[int, ...], ...]
 
 
 class SortKey(enum.Enum):

@@ -35,7 +35,7 @@ from mailftp.store.criteria import (
     Uids,
 )
 from mailftp.store.engine import LimitReached
-from mailftp.store.queries import ListPlaces, Query, SearchMessages
+from mailftp.store.queries import ListPlaces, Query, SearchIndex, SearchMessages
 
 #: Tests of one search, and those that look into texts: each of the latter may read every message.
 TESTS_LIMIT = 1_000
@@ -48,6 +48,8 @@ PIECE_MESSAGES = 2_000
 PIECE_OCTETS = 8 << 20
 #: The same of headers, whose length nobody knows beforehand.
 PIECE_HEADERS = 2_000
+#: The same of a full-text index, of which a word that is nearly everywhere makes it look into every text.
+PIECE_INDEX = 10_000
 
 
 class Columns(Protocol):
@@ -153,15 +155,36 @@ class Search:
         for kind in (HeaderTest, TextTest):
             tests = tuple(test for test in self._open if isinstance(test, kind))
             if tests and (doubtful := self.doubtful()):
-                done = 0
-                for piece in self._pieces(doubtful, whole=kind is TextTest):
+                unknown = await self._ask_index(store, account_id, mailbox_id, tests, doubtful)
+                done = len(doubtful) - len(unknown)
+                for piece in self._pieces(unknown, whole=kind is TextTest):
                     found = await store.read(SearchMessages(account_id, mailbox_id, tuple(piece), tests))
-                    asked = self._bits(piece)
-                    for test, uids in zip(tests, found, strict=True):
-                        self._learn(test, asked, self._bits(uids))
+                    self._learn_all(tests, self._bits(piece), found)
                     done += len(piece)
                     progress(done, len(doubtful))
         return self.matches()
+
+    def _learn_all(self, tests: Sequence[Test], asked: int, found: Sequence[Iterable[int]]) -> None:
+        for test, uids in zip(tests, found, strict=True):
+            self._learn(test, asked, self._bits(uids))
+
+    async def _ask_index(
+        self,
+        store: Reads,
+        account_id: int,
+        mailbox_id: int,
+        tests: tuple[HeaderTest | TextTest, ...],
+        doubtful: array[int],
+    ) -> array[int]:
+        """Answers those that are still to be read."""
+        unknown = array("I")
+        for start in range(0, len(doubtful), PIECE_INDEX):
+            piece = doubtful[start : start + PIECE_INDEX]
+            answer = await store.read(SearchIndex(account_id, mailbox_id, tuple(piece), tests))
+            left = set(answer.unknown)
+            self._learn_all(tests, self._bits(uid for uid in piece if uid not in left), answer.found)
+            unknown.extend(answer.unknown)
+        return unknown
 
     async def _ask_places(
         self, store: Reads, account_id: int, mailbox_id: int, tests: Iterable[Test], doubtful: array[int]

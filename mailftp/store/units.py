@@ -347,13 +347,15 @@ class LeaseDue(Unit[tuple[QueueMessage, ...]]):
 
     Each message comes with only the recipients leased; their `attempt` is the number of the
     attempt that now begins.
-    `busy` names destinations (domains) that can take no more now.
+    `busy` names destinations (domains) that can take no more now; where `among` is not None, only its
+    destinations are asked about.
     """
 
     owner: str
     seconds: float
     limit: int
     busy: frozenset[str] = frozenset()
+    among: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,6 +400,10 @@ class QueueAction(enum.Enum):
     RELEASE = "release"
     DROP = "drop"
     BOUNCE = "bounce"
+
+
+#: What makes mail due at once: the feed tells "retry".
+AT_ONCE = frozenset({QueueAction.RETRY, QueueAction.RELEASE})
 
 
 @dataclass(frozen=True, slots=True)

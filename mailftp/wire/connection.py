@@ -29,6 +29,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from mailftp.wire.clearing import Farewell
 from mailftp.wire.events import Events, Expiry
 from mailftp.wire.factory import ConnectionFactory, Wiring
 from mailftp.wire.journal import Journal
@@ -117,6 +118,8 @@ class Connection(Protocol, Events):
     _held: list[bytes]
     #: What `start_tls` put above the transport.
     _layer: TLSMemoryBIOProtocol | None = None
+    #: While TLS ends.
+    _farewell: Farewell | None = None
     _stream: Stream | None = None
     #: Counted by the factory; greeted; at the end of what the client sends; told to close when flushed.
     _entered: bool = False
@@ -165,6 +168,45 @@ class Connection(Protocol, Events):
             self.transport, _Decrypted(self), tls.connection_creator(server_name), client=False
         )
         self.transport = self._layer
+
+    @property
+    def may_end_tls(self) -> bool:
+        """TLS was begun by `start_tls` and not from the first octet: it can be ended again."""
+        return self.secure and self._layer is not None
+
+    def end_tls(self) -> None:
+        """End TLS after everything sent so far and go on in the clear; `cleared` tells when the client has
+        ended its own. What it sends before that is thrown away."""
+        handle = self.tls_handle()
+        if self._state is not _State.OPEN or self._layer is None or handle is None:
+            return
+        self._flush()
+        self._held.clear()
+        self._state = _State.HANDSHAKING
+        self.transport.unregisterProducer()
+        self._read_or_not()
+        self._farewell = Farewell(handle)
+        self.transport.transport.write(self._farewell.begin())
+
+    def _in_the_clear(self, data: bytes) -> None:
+        """Octets came while TLS ends."""
+        assert self._farewell is not None and self._layer is not None
+        try:
+            rest = self._farewell.feed(data)
+        except SSL.Error:
+            self.abort()
+            return
+        if rest is None:
+            return
+        self.transport = self._layer.transport
+        self._layer = self._farewell = None
+        self.secure = False
+        self._state = _State.OPEN
+        self.transport.registerProducer(_Unread(self), True)
+        self._read_or_not()
+        self._call(self.cleared)
+        if rest:
+            self.arrived(rest)
 
     def close(self) -> None:
         """Close when all that was sent has left."""
@@ -278,7 +320,9 @@ class Connection(Protocol, Events):
             self._call(self.opened)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._layer is not None:
+        if self._farewell is not None:
+            self._in_the_clear(data)
+        elif self._layer is not None:
             self._layer.dataReceived(data)  # type: ignore[no-untyped-call]  # upstream
         else:
             self.arrived(data)

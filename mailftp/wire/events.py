@@ -30,6 +30,9 @@ class Events:
         Never called while paused, before `secured`, or after `close`.
         """
 
+    def cleared(self) -> None:
+        """`end_tls` is complete: the connection is in the clear again."""
+
     def secured(self) -> None:
         """The handshake that `start_tls` began is complete."""
 

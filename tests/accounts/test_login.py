@@ -159,6 +159,27 @@ class LoginTests(Attempts):
         self.assertIs(await self.refused(), LoginUnavailable)
         self.assertEqual(self.events(), ["login unavailable"])
 
+    async def test_refused_at_one_time(self) -> None:
+        """A refusal comes so long after the attempt, however long the check took; one that took longer than
+        that comes at once."""
+        for taken in (0.0, 0.5, 1.5, 5.0):
+            self.login = Login(self.portal, self.auth, DOMAINS, self.clock)
+            checked: Deferred[bool] = Deferred()
+
+            async def verify(*ignored: Any, checked: Deferred[bool] = checked) -> bool:
+                return await checked
+
+            self.checker._passwords.verify = verify
+            attempt = self.attempt()
+            self.clock.advance(taken)
+            checked.callback(False)
+            if taken < 2.0:
+                self.clock.advance(1.9 - taken)
+                self.assertNoResult(attempt)
+                self.clock.advance(0.1)
+            self.failureResultOf(attempt, LoginRefused)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
     async def test_hung_up(self) -> None:
         """A client that is gone before the answer has failed, and nothing is left of it."""
         self.store.slow = True

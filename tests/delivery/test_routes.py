@@ -12,7 +12,7 @@ from mailftp.delivery import routes
 from mailftp.delivery.routes import Hop, Router
 from mailftp.delivery.verdict import NotNow
 from mailftp.dns.resolver import Unresolved
-from mailftp.settings import Delivery, Settings, Smarthost
+from mailftp.settings import Delivery, DeliveryRule, Settings, Smarthost
 from tests.dns.table import Table
 
 OWN = {("192.0.2.99", 25), ("127.0.0.1", 2525)}
@@ -165,10 +165,13 @@ class RouteTests(RouterCase):
 
     def test_smarthost(self) -> None:
         """A smarthost takes all that has no route; with a login TLS is required and checked."""
-        secret = Path("secret")
+        secret = Path(self.mktemp())
+        secret.write_text("a password\n")
         self.table.put("smart.test", "A", "192.0.2.8").put("b.test", "A", "192.0.2.1")
         hop = self.hop(self.router(smarthost=Smarthost("smart.test:587", "u", secret)))
-        self.assertEqual(hop, Hop("smart.test", "192.0.2.8", 587, tls="required", username="u"))
+        self.assertEqual(
+            hop, Hop("smart.test", "192.0.2.8", 587, tls="required", username="u", password="a password")
+        )
         self.assertEqual(self.hop(self.router(smarthost=Smarthost("smart.test:465"))).tls, "implicit")
         self.assertEqual(self.hop(self.router(smarthost=Smarthost("smart.test:25"))).tls, "opportunistic")
         self.assertEqual(self.hop(self.router(smarthost=Smarthost("smart.test"))).port, 587)
@@ -177,7 +180,7 @@ class RouteTests(RouterCase):
 
     def test_smarthost_here(self) -> None:
         """A proxy on this machine may do without TLS."""
-        hop = self.hop(self.router(smarthost=Smarthost("127.0.0.1:9925", "u", Path("secret"))))
+        hop = self.hop(self.router(smarthost=Smarthost("127.0.0.1:9925", "u")))
         self.assertEqual((hop.tls, hop.username), ("opportunistic", "u"))
 
 
@@ -194,3 +197,78 @@ class OwnAddressTests(SynchronousTestCase):
 
         self.patch(routes, "socket", Broken)
         self.assertTrue(routes._of_this_machine("192.0.2.1"))
+
+
+class RuleTests(RouterCase):
+    """`[[delivery.rules]]`: which hosts, from where, through what."""
+
+    def by(self, domain: str = "b.test", own=(), **rule) -> tuple[Hop, ...]:
+        router = self.router(own, rules=(DeliveryRule(**rule),), routes={"b.test": "192.0.2.250:25"})
+        (only,) = router._delivery.rules
+        return self.successResultOf(Deferred.fromCoroutine(router.hops(domain, rule=only)))
+
+    def fault(self, **rule) -> tuple[str, bool]:
+        router = self.router((), rules=(DeliveryRule(**rule),))
+        (only,) = router._delivery.rules
+        failure = self.failureResultOf(Deferred.fromCoroutine(router.hops("b.test", rule=only)), NotNow)
+        return failure.value.status, failure.value.permanent
+
+    def test_before_routes(self) -> None:
+        """A rule goes before the routes: a host, LMTP, or the domain's own hosts."""
+        self.table.put("b.test", "MX", "1 mx.b.test.").put("mx.b.test", "A", "192.0.2.1")
+        self.assertEqual(self.by(to="192.0.2.9:2525"), (Hop("192.0.2.9", "192.0.2.9", 2525),))
+        self.assertEqual(self.by(to="lmtp:[::1]:24"), (Hop("::1", "::1", 24, lmtp=True),))
+        self.assertEqual(self.by(tls="required"), (Hop("mx.b.test", "192.0.2.1", 25, tls="required"),))
+
+    def test_login(self) -> None:
+        """A password goes only over TLS that was checked."""
+        secret = Path(self.mktemp())
+        secret.write_text("p\nmore\n")
+        self.table.put("smart.test", "A", "192.0.2.8")
+        for to, tls in (("smart.test:587", "required"), ("smart.test:465", "implicit")):
+            (hop,) = self.by(to=to, username="u", password_file=secret)
+            self.assertEqual((hop.tls, hop.username, hop.password), (tls, "u", "p"))
+            self.assertNotIn("password='p'", repr(hop))
+
+    def test_source(self) -> None:
+        """Each family is called from its own address; a family without one is not called."""
+        self.table.put("b.test", "MX", "1 mx.b.test.")
+        self.table.put("mx.b.test", "A", "192.0.2.1").put("mx.b.test", "AAAA", "2001:db8::1")
+        both = self.by(source=("198.51.100.1", "2001:db8::99"))
+        self.assertEqual({hop.address: hop.source for hop in both}, {
+            "192.0.2.1": "198.51.100.1", "2001:db8::1": "2001:db8::99",
+        })  # fmt: skip
+        self.assertEqual([hop.address for hop in self.by(source=("198.51.100.1",))], ["192.0.2.1"])
+        self.assertEqual(self.fault(to="192.0.2.1:25", source=("2001:db8::99",)), ("4.4.4", False))
+
+    def test_socks(self) -> None:
+        """A proxy by name or address, with its login."""
+        login = Path(self.mktemp())
+        login.write_text("bob:a:b\n")
+        self.table.put("proxy.test", "A", "10.0.0.1")
+        (hop,) = self.by(to="192.0.2.1:25", socks="proxy.test:1081", socks_login_file=login)
+        self.assertEqual((hop.socks, hop.socks_login), (("10.0.0.1", 1081), ("bob", "a:b")))
+        (hop,) = self.by(to="192.0.2.1:25", socks="127.0.0.1:1080")
+        self.assertEqual((hop.socks, hop.socks_login), (("127.0.0.1", 1080), None))
+        self.assertEqual(self.fault(to="192.0.2.1:25", socks="nowhere.test:1080"), ("4.4.4", False))
+
+    def test_bad_files(self) -> None:
+        """A file with a secret that is not there, empty or of another form is refused when the server is
+        made."""
+        file = Path(self.mktemp())
+        for text, key in (
+            (None, "password_file"), ("", "password_file"), (None, "socks_login_file"),
+            ("no colon", "socks_login_file"), (":x", "socks_login_file"),
+        ):  # fmt: skip
+            if text is not None:
+                file.write_text(text)
+            rule = DeliveryRule(**{key: file if text is not None else file / "none"})
+            with self.assertRaisesRegex(ValueError, key):
+                self.router((), rules=(rule,))
+
+    def test_loop(self) -> None:
+        """A rule to ourselves is a loop."""
+        router = self.router({("127.0.0.1", 2525)}, rules=(DeliveryRule(to="127.0.0.1:2525"),))
+        (only,) = router._delivery.rules
+        failure = self.failureResultOf(Deferred.fromCoroutine(router.hops("b.test", rule=only)), NotNow)
+        self.assertEqual(failure.value.status, "5.4.6")

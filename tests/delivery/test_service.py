@@ -443,7 +443,7 @@ class ConcurrencyTests(HouseCase):
         await self.house(
             self.plain(
                 routes={f"d{n}.test": f"127.0.0.1:{far.port}" for n in range(4)},
-                concurrency=Concurrency(total=5, per_destination=2),
+                concurrency=Concurrency(total=10, per_destination=2),
             )
         )
         numbers = [await self.submit(f"u{n}@d{n % 4}.test") for n in range(20)]
@@ -457,6 +457,40 @@ class ConcurrencyTests(HouseCase):
         for number in numbers:
             await self.settled(number)
         self.assertEqual(len(far.taken), 20)
+
+    async def test_dead_do_not_slow_the_rest(self) -> None:
+        """While destinations that say nothing hold all the places that unknown ones may have, mail for one
+        that answers goes on. When they are given up, the rest of their mail does not wait for a timeout
+        again, but once the operator asks it does."""
+        far = await self.far()
+        silent = await self.far(Behaviour(greeting=None))
+        routes = {f"d{n}.test": f"127.0.0.1:{silent.port}" for n in range(4)}
+        await self.house(
+            self.plain(
+                routes={**routes, "b.test": f"127.0.0.1:{far.port}"},
+                concurrency=Concurrency(total=4, per_destination=4),
+            )
+        )
+        await self.settled(await self.submit("first@b.test"))
+        dead = [await self.submit(f"u{n}@d{n % 4}.test") for n in range(12)]
+        await self.until(lambda: len(silent.sessions) == 2, "two connections")
+        live = [await self.submit(f"u{n}@b.test") for n in range(20)]
+        for number in live:
+            await self.settled(number)
+        self.assertEqual((len(far.taken), len(silent.sessions)), (21, 2))
+        soon: list[int] = []
+        for _ in range(100):
+            self.clock.advance(20)
+            await deferLater(reactor, 0.01)
+            errors = [(await self.queue(number)).recipients[0].last_error for number in dead]
+            soon = [n for n, error in zip(dead, errors, strict=True) if "not tried again so soon" in error]
+            if soon:
+                break
+        self.assertTrue(soon, errors)
+        (again,) = (await self.queue(soon[0])).recipients
+        self.assertTrue(self.service._destinations.dead(again.domain))
+        await self.store.commit(ActOnQueue(QueueAction.RETRY, (soon[0],)))
+        self.assertFalse(self.service._destinations.dead(again.domain))
 
     async def test_leases_renewed(self) -> None:
         """While an attempt lasts its lease is renewed, so that nobody else begins one."""
@@ -695,7 +729,7 @@ class StoreFaultTests(HouseCase):
         """An error of ours in an attempt is logged and the recipients wait."""
         await self.house()
 
-        async def broken(domain: str, route: str):
+        async def broken(domain: str, route: str, rule: object):
             raise RuntimeError("a bug")
 
         self.service._means.router.hops = broken

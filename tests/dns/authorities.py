@@ -73,24 +73,24 @@ class Authority:
         from."""
         folder = Path(tempfile.mkdtemp(prefix="authority-", dir="/tmp"))
         case.addCleanup(shutil.rmtree, folder, ignore_errors=True)
-        self._port = port or free_ports(1, "127.0.0.1", socket.SOCK_DGRAM)[0]
+        self.port = port or free_ports(1, "127.0.0.1", socket.SOCK_DGRAM)[0]
         (folder / "zone").write_text(zone)
         if kind == "bind9":
             form = _NAMED + (_NAMED_SECONDARY if primary else _NAMED_PRIMARY)
         else:
             form = _KNOT + (_KNOT_SECONDARY if primary else _KNOT_PRIMARY)
         (folder / "conf").write_text(
-            form.format(folder=folder, port=self._port, origin=origin, primary=primary)
+            form.format(folder=folder, port=self.port, origin=origin, primary=primary)
         )
         binary = program("named" if kind == "bind9" else "knotd", kind)
         options = ["-g", "-n", "1"] if kind == "bind9" else []
         self._said = folder / "said"
         with self._said.open("wb") as said:
-            self._process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [binary, *options, "-c", str(folder / "conf")], stdout=said, stderr=said
             )
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.connect(("127.0.0.1", self._port))
+        self._socket.connect(("127.0.0.1", self.port))
         case.addCleanup(self._stop)
         self._wait_until_loaded(origin)
 
@@ -111,7 +111,7 @@ class Authority:
 
     def _wait_until_loaded(self, origin: str) -> None:
         end = time.monotonic() + PATIENCE
-        while time.monotonic() < end and self._process.poll() is None:
+        while time.monotonic() < end and self.process.poll() is None:
             self._socket.settimeout(0.2)
             try:
                 self._socket.send(dns.message.make_query(origin, "SOA").to_wire())
@@ -122,12 +122,12 @@ class Authority:
             except ConnectionRefusedError:
                 # Not bound yet: the kernel says so at once, so this waits on the process instead of spinning.
                 try:
-                    self._process.wait(0.05)
+                    self.process.wait(0.05)
                 except subprocess.TimeoutExpired:
                     continue
         raise AssertionError(f"it does not serve the zone: {self._said.read_text()[-2000:]}")
 
     def _stop(self) -> None:
         self._socket.close()
-        self._process.kill()
-        self._process.wait(PATIENCE)
+        self.process.kill()
+        self.process.wait(PATIENCE)

@@ -249,6 +249,92 @@ class Implicit(Encrypted):
         self.assertIsNotNone(client.ssl)
 
 
+class ClearCommandChannel(MemoryCase):
+    """CCC, where the settings allow it."""
+
+    peer, host = ("192.0.2.7", 40000), ("192.0.2.21", 21)
+    ftp = {"clear_command_channel": True}
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir(parents=True)
+        self.tls = service(folder, "ftp")
+        super().setUp()
+
+    def log_in_encrypted(self) -> None:
+        self.say("AUTH TLS")
+        self.client.start_tls()
+        self.log_in("PBSZ 0", "PROT P")
+
+    def end_tls(self, behind: bytes = b"") -> None:
+        """The client's half, with octets in the clear right behind its farewell."""
+        client = self.client
+        assert client.ssl is not None
+        client.ssl.shutdown()
+        client._take_ciphertext()
+        client.ssl = None
+        client._outgoing += behind
+        client.pump()
+
+    def test_in_the_clear(self) -> None:
+        """After both have said farewell the session goes on, logged in; data stays encrypted, and no password
+        is taken any more."""
+        self.log_in_encrypted()
+        self.assertEqual(self.codes(self.say("CCC")), ["200"])
+        self.end_tls(b"PWD\r\n")
+        self.assertEqual(self.codes(self.answers()), ["257"])
+        data = self.passive()
+        self.client.send(b"LIST\r\n")
+        data.start_tls()
+        self.assertEqual(data.received(), b"")
+        self.assertEqual(self.codes(self.answers()), ["125", "226"])
+        self.assertEqual(
+            self.codes(self.say("CCC", "PROT C", "USER alice", "PASS x")), ["533", "503", "530", "503"]
+        )
+        self.assertEqual(self.codes(self.say("AUTH TLS")), ["234"])
+        self.client.start_tls()
+        self.assertEqual(self.codes(self.say("PWD", "USER alice", "PASS wonderland")), ["530", "331", "230"])
+
+    def test_cut_at_every_octet(self) -> None:
+        """The farewell may come in pieces; what is encrypted behind CCC is not done."""
+        self.log_in_encrypted()
+        assert self.client.ssl is not None
+        for line in (b"CCC\r\nMKD injected\r\n", b"MKD injected\r\n"):
+            self.client.ssl.send(line)
+        self.client.ssl.shutdown()
+        self.client._take_ciphertext()
+        octets, self.client._outgoing = bytes(self.client._outgoing), bytearray()
+        self.client.ssl = None
+        for at in range(len(octets)):
+            self.client.send(octets[at : at + 1])
+        # Our last words in TLS.
+        self.client.received()
+        self.assertEqual(self.codes(self.say("NOOP", "CWD injected")), ["200", "550"])
+
+    def test_no_farewell(self) -> None:
+        """A client may go on in the clear without one; what is neither a record nor a command ends it."""
+        self.log_in_encrypted()
+        self.client.ssl.send(b"CCC\r\n")  # type: ignore[union-attr]
+        self.client._take_ciphertext()
+        self.client.ssl = None
+        self.client.received()
+        self.assertEqual(self.codes(self.say("PWD", "PWD")), ["257", "257"])
+        self.client = self.connect()
+        self.log_in_encrypted()
+        self.client.ssl.send(b"CCC\r\n")  # type: ignore[union-attr]
+        self.client._take_ciphertext()
+        self.client.ssl = None
+        self.client.send(b"\x17\x03\x03\xff\xff" + b"x" * 100)
+        self.assertTrue(self.client.closed)
+
+    def test_refused(self) -> None:
+        """Without the setting, without TLS, and on the port that is TLS from the first octet."""
+        self.assertEqual(self.codes(self.say("CCC"))[-1], "530")
+        self.start(clear_command_channel=False)
+        self.log_in_encrypted()
+        self.assertEqual(self.codes(self.say("CCC", "NOOP")), ["534", "200"])
+
+
 CLIENTS = Authority("Clients")
 ALICE = CLIENTS.issue(["alice@example.test"], client=True)
 

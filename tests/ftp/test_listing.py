@@ -8,7 +8,9 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailftp.files.home import Entry, Kind
-from mailftp.ftp.listing import HALF_A_YEAR, split_options, unix_line
+from mailftp.ftp import ls
+from mailftp.ftp.listing import HALF_A_YEAR, unix_line
+from mailftp.ftp.ls import parse_options
 from tests.ftp.memory import MemoryCase
 
 
@@ -126,6 +128,51 @@ class Listings(MemoryCase):
         self.assertEqual(self.codes(self.say("PASV", "RETR link")), ["227", "550"])
         self.assertEqual(self.codes(self.say("CWD link")), ["550"])
 
+    def test_order(self) -> None:
+        """-t newest first, -S largest first, -r the other way; -d the folder itself."""
+        (self.home / "a.txt").write_bytes(b"largest of all")
+        os.utime(self.home / "b.txt", (1_500_000_000, 1_500_000_000))
+        self.assertEqual(self.names("LIST -t")[:3].count("b.txt"), 1)
+        self.assertEqual(self.names("LIST -lt d"), ["c.txt"])
+        self.assertEqual(self.names("LIST -tr")[-3:].count("b.txt"), 1)
+        by_size = [name for name in self.names("LIST -S") if name != "d"]
+        self.assertEqual(by_size[0], "a.txt")
+        self.assertEqual([name for name in self.names("LIST -rS") if name != "d"][-1], "a.txt")
+        self.assertEqual(self.names("LIST -d"), ["."])
+        self.assertEqual(self.names("LIST -ld d"), ["d"])
+        self.assertEqual(self.names("LIST -t a.txt"), ["a.txt"])
+
+    def test_tree(self) -> None:
+        """-R: each folder below with its path, whatever is in it; a link is not followed."""
+        (self.home / "d" / "e" / "f").mkdir(parents=True)
+        (self.home / "d" / "e" / "deep").write_bytes(b"")
+        (self.home / "g").mkdir()
+        os.symlink("..", self.home / "g" / "round")
+        lines = self.listing("LIST -alR")
+        titles = [line for line in lines if line.endswith(":")]
+        self.assertEqual(titles, [".:", "./d:", "./d/e:", "./d/e/f:", "./g:"])
+        at = lines.index("./d/e:")
+        self.assertEqual([line.rpartition(" ")[2] for line in lines[at + 1 : at + 3]], ["deep", "f"])
+        self.assertEqual(lines[at - 1], "")
+        self.assertEqual(
+            [line for line in self.listing("LIST -R d/e") if line.endswith(":")], ["d/e:", "d/e/f:"]
+        )
+        self.assertEqual([line for line in self.listing("LIST -R /g") if line.endswith(":")], ["/g:"])
+        self.assertEqual(self.codes(self.say("PASV", "LIST -R none")), ["227", "550"])
+
+    def test_tree_without_end(self) -> None:
+        """A tree of more names than are sent ends in a clear failure, and the session lives."""
+        for number in range(30):
+            (self.home / "d" / f"s{number}" / "t").mkdir(parents=True)
+        self.patch(ls, "TREE", 40)
+        data = self.passive()
+        self.client.send(b"LIST -R\r\n")
+        data.received()
+        self.assertEqual(self.codes(self.answers()), ["125", "451"])
+        self.patch(ls, "SORTED", 5)
+        self.passive()
+        self.assertEqual(self.codes(self.say("LIST -t d", "NOOP")), ["451", "200"])
+
     def test_large_folder(self) -> None:
         """A listing of thousands comes in pieces and whole; a client that does not read stops it."""
         for number in range(3000):
@@ -172,4 +219,4 @@ class Lines(SynchronousTestCase):
             ("", ""), ("-a", ""), ("-la", ""), ("-l -a", ""), ("-a x", "x"), ("-a  x y", "x y"),
             ("x -a", "x -a"), ("-a/x", "-a/x"), ("./-x", "./-x"), ("-", ""),
         ):  # fmt: skip
-            self.assertEqual(split_options(argument), path)
+            self.assertEqual(parse_options(argument)[1], path)

@@ -209,6 +209,20 @@ class Aioftp(ClientCase):
         await client.quit()
 
 
+class ClearCommandChannel(ClientCase):
+    ftp = {"clear_command_channel": True}
+
+    async def test_curl(self) -> None:
+        """curl ends the control connection's TLS, waiting for us or going first; its data stay encrypted."""
+        (self.top / "source").write_bytes(BIG)
+        for mode in ("passive", "active"):
+            ccc = ("--ssl-reqd", "--ftp-ssl-ccc", "--ftp-ssl-ccc-mode", mode)
+            common = ("-sS", "-k", "--max-time", "30", "-u", f"{NAME}:{PASSWORD}", *ccc)
+            await self.run_client("curl", *common, "-T", str(self.top / "source"), self.url(mode))
+            self.assertEqual((self.home / mode).read_bytes(), BIG)
+            self.assertEqual(await self.run_client("curl", *common, self.url(mode)), BIG)
+
+
 class Lftp(ClientCase):
     async def lftp(self, service: str, commands: str, *settings: str) -> bytes:
         common = ["net:timeout 20", "net:max-retries 2", "ssl:verify-certificate no", "cmd:fail-exit yes"]

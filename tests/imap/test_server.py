@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from typing import Any
 
 from scramp import ScramClient
@@ -269,6 +270,99 @@ class QuotaTests(ServerTestCase):
         self.assertIn(b"(STORAGE 1 0)", answer)
         self.assertEqual(client.exchange(b"e COPY 1:* Sent\r\n"), b"e NO [OVERQUOTA] the mailbox is full\r\n")
         self.assertTrue(client.exchange(b"f MOVE 1:* Sent\r\n").endswith(b"f OK moved\r\n"))
+
+
+class NotifyTests(ServerTestCase):
+    def watching(self, groups: bytes, mailbox: str = "") -> Client:
+        client = self.enter(mailbox)
+        answer = client.exchange(b"n NOTIFY SET %b\r\n" % groups)
+        self.assertTrue(answer.endswith(b"n OK news are told as they come\r\n"), answer)
+        return client
+
+    def test_others(self) -> None:
+        """RFC 5465: what others do is told as it is committed, with no command under way, and in IDLE."""
+        watching = self.watching(b"(PERSONAL (MessageNew MessageExpunge FlagChange MailboxName))")
+        self.put(b"Subject: new\r\n\r\n", mailbox="fresh")
+        self.assertEqual(
+            re.sub(rb"UIDVALIDITY \d+", b"UIDVALIDITY 14", watching.received()),
+            b'* LIST (\\HasNoChildren \\Subscribed) "/" "fresh"\r\n'
+            b'* STATUS "fresh" (MESSAGES 1 UIDNEXT 2 UIDVALIDITY 14 UNSEEN 1)\r\n',
+        )
+        watching.exchange(b"c IDLE\r\n")
+        other = self.enter("fresh")
+        other.exchange(b"c STORE 1 +FLAGS (\\Seen)\r\n")
+        self.assertRegex(
+            watching.received(),
+            rb'^\* STATUS "fresh" \(MESSAGES 1 UIDNEXT 2 UIDVALIDITY \d+ UNSEEN 0\)\r\n$',
+        )
+        other.exchange(b"d UID STORE 1 +FLAGS (\\Deleted)\r\ne EXPUNGE\r\n")
+        self.assertIn(b"(MESSAGES 0 UIDNEXT 2", watching.received())
+        other.exchange(b"f RENAME fresh stale\r\n")
+        self.assertIn(b'"stale" ("OLDNAME" ("fresh"))\r\n', watching.received())
+        self.assertEqual(watching.exchange(b"DONE\r\n"), b"c OK done\r\n")
+        watching.exchange(b"g UNAUTHENTICATE\r\n")
+        self.put(b"Subject: new\r\n\r\n")
+        self.assertEqual(watching.received(), b"")
+        self.assertFalse(self.states._watchers)
+
+    def test_not_asked(self) -> None:
+        """Events that nobody asked for, and other accounts', are not told."""
+        watching = self.watching(b"(MAILBOXES INBOX (MessageNew MessageExpunge)) (PERSONAL (MailboxName))")
+        self.put(b"Subject: new\r\n\r\n", account="alice")
+        self.put(b"Subject: new\r\n\r\n", mailbox="Sent")
+        self.enter("INBOX").exchange(b"c STORE 1 +FLAGS (\\Seen)\r\n")
+        self.assertEqual(watching.received(), b"")
+        self.put(b"Subject: new\r\n\r\n")
+        self.assertIn(b'* STATUS "INBOX" (MESSAGES 4 ', watching.received())
+        watching.drop()
+        self.assertFalse(self.states._watchers)
+
+    def test_selected(self) -> None:
+        """The selected mailbox's news come at once, with what is to be fetched of each message."""
+        watching = self.watching(
+            b"(SELECTED (MessageNew (FLAGS BODY[HEADER.FIELDS (SUBJECT)]) MessageExpunge))", "INBOX"
+        )
+        self.put(b"Subject: new\r\n\r\n")
+        self.assertEqual(
+            watching.received(),
+            b"* 4 EXISTS\r\n"
+            b"* 4 FETCH (UID 4 FLAGS () BODY[HEADER.FIELDS (SUBJECT)] {16}\r\nSubject: new\r\n\r\n)\r\n",
+        )
+        other = self.enter("INBOX")
+        other.exchange(b"c STORE 2 +FLAGS (\\Deleted)\r\n")
+        self.assertEqual(watching.received(), b"")
+        other.exchange(b"d EXPUNGE\r\n")
+        self.assertEqual(watching.received(), b"* 2 EXPUNGE\r\n")
+        self.assertEqual(self.rows()[2].flags, frozenset())
+
+    def test_selected_delayed(self) -> None:
+        """EXPUNGE waits for a command, the rest does not."""
+        group = b"(SELECTED-DELAYED (MessageNew MessageExpunge FlagChange))"
+        watching = self.watching(group, "INBOX")
+        self.commit(Expunge(self.ids["bob"], self.rows()[0].mailbox_id, (1,)))
+        self.put(b"Subject: new\r\n\r\n")
+        self.assertEqual(watching.received(), b"* 4 EXISTS\r\n")
+        self.assertEqual(watching.exchange(b"c NOOP\r\n"), b"* 1 EXPUNGE\r\nc OK done\r\n")
+
+    def test_in_the_middle_of_a_command(self) -> None:
+        """Nothing is told while a command is half there: its numbers are of before."""
+        watching = self.watching(b"(SELECTED (MessageNew MessageExpunge))", "INBOX")
+        watching.send(b"c STORE 2 +FLAGS {1}\r\n")
+        self.assertEqual(watching.received(), b"+ go on\r\n")
+        self.commit(Expunge(self.ids["bob"], self.rows()[0].mailbox_id, (1,)))
+        self.assertEqual(watching.received(), b"")
+        watching.send(b"x\r\n")
+        self.assertIn(b"* 1 EXPUNGE\r\n", watching.received())
+
+    def test_that_does_not_read(self) -> None:
+        """What is not read is not piled up: the last word is what counts."""
+        watching = self.watching(b"(PERSONAL (MessageNew MessageExpunge))")
+        watching.reading = False
+        for _ in range(3000):
+            self.put(b"Subject: new\r\n\r\n", mailbox="a mailbox of some length, as its name is repeated")
+        self.assertLess(watching.transport.unsent, PIECE)
+        watching.reading = True
+        self.assertIn(b"(MESSAGES 3000 UIDNEXT 3001 ", watching.received())
 
 
 class PressureTests(ServerTestCase):

@@ -165,6 +165,8 @@ class FarSide(Factory):
         self.sessions: list[_Session] = []
         self.segments: list[bytes] = []
         self.taken: list[Taken] = []
+        #: Who connected.
+        self.peers: list[str] = []
         self._losing: dict[_Session, Deferred[None]] = {}
 
     def listen(self, reactor, interface: str = "127.0.0.1", port: int = 0) -> int:
@@ -173,6 +175,7 @@ class FarSide(Factory):
         return self.port
 
     def buildProtocol(self, addr):
+        self.peers.append(addr.host)
         session = super().buildProtocol(addr)
         self._losing[session] = Deferred()
         return session

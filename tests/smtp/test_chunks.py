@@ -22,9 +22,12 @@ def begun(**changed: object) -> Dialogue:
     return dialogue
 
 
+TEXT = (LineEnds.STRICT, LineEnds.NORMALISED)
+
+
 class ScannerTests(SynchronousTestCase):
     @settings(max_examples=200, deadline=None, derandomize=True)
-    @given(st.text("ab.\r\n", max_size=40), st.sampled_from(LineEnds), st.integers(1, 7))
+    @given(st.text("ab.\r\n", max_size=40), st.sampled_from(TEXT), st.integers(1, 7))
     def test_pieces(self, text: str, line_ends: LineEnds, step: int) -> None:
         """However a message is cut, what comes of it is the same, and its line ends are CR LF."""
         data = text.encode()
@@ -40,6 +43,14 @@ class ScannerTests(SynchronousTestCase):
             self.assertEqual(first.replace(b"\r\n", b"").strip(b"ab."), b"")
             self.assertTrue(first.endswith(b"\r\n") or not data)
         self.assertEqual(whole.finish(), b"")
+
+    @settings(max_examples=200, deadline=None, derandomize=True)
+    @given(st.binary(max_size=40), st.integers(1, 7))
+    def test_binary(self, data: bytes, step: int) -> None:
+        """A binary message is handed on octet for octet."""
+        scanner = ChunkScanner(100, LineEnds.BINARY)
+        pieces = [scanner.feed(data[at : at + step]) for at in range(0, len(data), step)]
+        self.assertEqual((b"".join(pieces) + scanner.finish(), scanner.fault), (data, None))
 
     def test_large_piece(self) -> None:
         """A CR at the end of a piece that is passed on waits for its LF."""

@@ -44,7 +44,7 @@ def reference(stream: bytes) -> tuple[bytes, bytes] | None:
 class ScannerTests(SynchronousTestCase):
     def check(self, stream: bytes, piece: int) -> None:
         expected = reference(stream)
-        for ends in LineEnds:
+        for ends in (LineEnds.STRICT, LineEnds.NORMALISED):
             message, rest, scanner = scan(stream, ends, piece)
             if expected is None:
                 self.assertFalse(scanner.finished, (stream, piece))
@@ -140,7 +140,7 @@ class ScannerTests(SynchronousTestCase):
 
     def test_nul(self) -> None:
         """NUL is refused on either service."""
-        for ends in LineEnds:
+        for ends in (LineEnds.STRICT, LineEnds.NORMALISED):
             self.assertIs(scan(b"a\0b\r\n.\r\n", ends, 2)[2].fault, DataFault.NUL)
 
     def test_eightbit(self) -> None:

@@ -38,10 +38,10 @@ class DialogTests(ServerTestCase):
         for name in ("bob@fakeplace.edu", *(f"b{number}@example.test" for number in range(1, 7))):
             self.add(name)
 
-    def play(self, folder: str, name: str) -> None:
+    def play(self, folder: str, name: str, implicit_tls: bool = True) -> None:
         for dialog in dialogs.load(Path(__file__).parent / "dialogs" / folder):
             for piece in (None, 1):
-                client = connect(self.serve(name, implicit_tls=True))
+                client = connect(self.serve(name, implicit_tls=implicit_tls))
                 dialogs.play(dialog, partial(self.exchange, client), client.is_closed, piece)
 
     def exchange(self, client: Client, data: bytes) -> bytes:
@@ -49,8 +49,12 @@ class DialogTests(ServerTestCase):
         return b"" if client.closed else client.exchange(data)
 
     def test_mx(self) -> None:
-        """What a server on port 25 says."""
+        """What a server on port 25 says under TLS."""
         self.play("mx", "smtp")
+
+    def test_port25(self) -> None:
+        """What it says where there is no TLS yet."""
+        self.play("port25", "smtp", implicit_tls=False)
 
     def test_submission(self) -> None:
         """What a submission server says."""

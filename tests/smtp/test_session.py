@@ -20,7 +20,13 @@ SUBMISSION = {"login_required": True, "line_ends": LineEnds.NORMALISED}
 
 
 def mx() -> Dialogue:
-    return Dialogue(terms())
+    dialogue = Dialogue(terms())
+    dialogue.session.secure = True
+    return dialogue
+
+
+def port25() -> Dialogue:
+    return Dialogue(terms(), starttls=True)
 
 
 def submission() -> Dialogue:
@@ -43,8 +49,12 @@ class DialogTests(SynchronousTestCase):
                 dialogs.play(dialog, dialogue.exchange, dialogue.closed, piece)
 
     def test_mx(self) -> None:
-        """What a server on port 25 says."""
+        """What a server on port 25 says under TLS."""
         self.play("mx", mx)
+
+    def test_port25(self) -> None:
+        """What it says where there is no TLS yet."""
+        self.play("port25", port25)
 
     def test_submission(self) -> None:
         """What a submission server says under TLS."""

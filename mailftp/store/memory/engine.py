@@ -80,6 +80,7 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.ReadReady: listing.read_ready,
     queries.ReadMessages: listing.read_messages,
     queries.SearchMessages: searching.search_messages,
+    queries.SearchIndex: searching.search_index,
     queries.SortMessages: sorting.sort_messages,
     queries.ThreadMessages: sorting.thread_messages,
     queries.ListMaildrop: maildrops.list_maildrop,

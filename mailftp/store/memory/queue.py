@@ -9,6 +9,7 @@ from mailftp.store.memory.mail import admit
 from mailftp.store.memory.state import Queued, Recipient, State
 from mailftp.store.records import BodyRef, Change, QueueMessage, RecipientState
 from mailftp.store.units import (
+    AT_ONCE,
     ActOnQueue,
     LeaseDue,
     Outcome,
@@ -41,7 +42,10 @@ def lease_due(state: State, unit: LeaseDue) -> tuple[QueueMessage, ...]:
         (
             r
             for r in state.recipients.values()
-            if r.state is _WAITING and r.due <= now and r.domain not in unit.busy
+            if r.state is _WAITING
+            and r.due <= now
+            and r.domain not in unit.busy
+            and (unit.among is None or r.domain in unit.among)
         ),
         key=lambda r: (r.due, r.domain, r.id),
     )
@@ -133,6 +137,8 @@ def act_on_queue(state: State, unit: ActOnQueue) -> int:
     _settle(state, changed)
     if changed:
         state.changes.append(Change("queue"))
+        if unit.action in AT_ONCE:
+            state.changes.append(Change("retry"))
     return len(changed)
 
 

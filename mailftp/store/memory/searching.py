@@ -6,7 +6,8 @@ from mailftp.store.engine import NoSuchMailbox
 from mailftp.store.inspecting import Inspection
 from mailftp.store.memory.mail import own_box
 from mailftp.store.memory.state import State
-from mailftp.store.queries import SearchMessages
+from mailftp.store.queries import SearchIndex, SearchMessages
+from mailftp.store.records import IndexAnswer
 
 
 def search_messages(state: State, query: SearchMessages) -> tuple[tuple[int, ...], ...]:
@@ -21,3 +22,10 @@ def search_messages(state: State, query: SearchMessages) -> tuple[tuple[int, ...
             inspection.header(uid, message.prefix + body.data)
             inspection.text(uid, message.prefix, body.data, body.index)
     return tuple(map(tuple, inspection.hits))
+
+
+def search_index(state: State, query: SearchIndex) -> IndexAnswer:
+    """There is none."""
+    if own_box(state, query.account_id, query.mailbox_id) is None:
+        raise NoSuchMailbox("the mailbox is gone")
+    return IndexAnswer(query.uids, tuple(() for _ in query.tests))

@@ -78,6 +78,7 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.ReadReady: texts.read_ready,
     queries.ReadMessages: texts.read_messages,
     queries.SearchMessages: searching.search_messages,
+    queries.SearchIndex: searching.search_index,
     queries.SortMessages: sorting.sort_messages,
     queries.ThreadMessages: sorting.thread_messages,
     queries.ListMaildrop: maildrops.list_maildrop,

@@ -18,11 +18,13 @@ from mailftp.message.index import MessageIndex, index_message
 from mailftp.store.at_hand import AtHand
 from mailftp.store.engine import HISTORY, Store, StoreFault
 from mailftp.store.feed import Feed, Hear
-from mailftp.store.queries import Query
+from mailftp.store.queries import Accounts, Query
 from mailftp.store.records import Change
 from mailftp.store.sqlite.blobs import Blobs
 from mailftp.store.sqlite.counts import Counts
 from mailftp.store.sqlite.dispatch import QUERIES
+from mailftp.store.sqlite.index_folder import IndexFolder
+from mailftp.store.sqlite.indexing import Indexing, Pass
 from mailftp.store.sqlite.reading import View
 from mailftp.store.sqlite.schema import open_reader
 from mailftp.store.sqlite.staging import Sink, Staging
@@ -75,6 +77,8 @@ class SQLiteStore(Store):
         self._stagers = ThreadPool(0, STAGERS, "store-stage")
         self._staging = Staging(self._blobs, reactor, self._stagers, index)
         self._counts = Counts()
+        self._texts = IndexFolder(path.with_name(path.stem + ".texts"))
+        self._indexing = Indexing(self._texts, self._index_step, reactor, clock)
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._writer = Writer(
@@ -106,6 +110,7 @@ class SQLiteStore(Store):
         if self._next_sweep is not None and self._next_sweep.active():
             self._next_sweep.cancel()
         self._stopped = stopped
+        self._indexing.stop()
         self._writer.end()
         return stopped
 
@@ -147,6 +152,7 @@ class SQLiteStore(Store):
         # Waits for jobs that run still: not for the reactor's thread to do.
         self._readers.stop()
         self._stagers.stop()
+        self._indexing.join()
         for connection in self._connections:
             connection.close()
         # Last, because the last connection empties and removes the WAL.
@@ -160,7 +166,7 @@ class SQLiteStore(Store):
 
     def _read(self, query: Query[R]) -> R:
         connection = self._reader()
-        view = View(connection, self._blobs, self._clock.seconds, self._index, self._keep_index, self._counts)
+        view = self._view(connection)
         try:
             connection.execute("BEGIN")
             try:
@@ -176,6 +182,30 @@ class SQLiteStore(Store):
             connection.close()
             raise StoreFault(f"reading failed: {fault}") from fault
         return answer
+
+    def _view(self, connection: sqlite3.Connection) -> View:
+        return View(
+            connection,
+            self._blobs,
+            self._clock.seconds,
+            self._index,
+            self._keep_index,
+            self._counts,
+            self._texts,
+            self._index_damaged,
+        )
+
+    def _index_damaged(self, account_id: int, reason: str) -> None:
+        self._reactor.callFromThread(self._indexing.damaged, account_id, reason)
+
+    def _index_step(self, work: Pass) -> bool:
+        """On the indexing thread, which has a connection of its own like a reader's."""
+        connection = self._reader()
+        connection.execute("BEGIN")
+        try:
+            return work.step(self._view(connection))
+        finally:
+            connection.execute("COMMIT")
 
     def _reader(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -203,7 +233,15 @@ class SQLiteStore(Store):
         self._readers.start()
         self._stagers.start()
         self._schedule_sweep(SWEEP_EVERY)
+        listed = self.read(Accounts())
+        listed.addCallbacks(
+            lambda accounts: self._indexing.start(account.id for account in accounts), self._not_indexed
+        )
         started.callback(None)
+
+    def _not_indexed(self, failure: Failure) -> None:
+        if self._open:
+            self._journal.warn("indexing failed", reason=failure.getErrorMessage())
 
     def _answer(self, jobs: list[Job], changes: tuple[Change, ...]) -> None:
         # First, or somebody who is answered would read what was there before.
@@ -212,6 +250,7 @@ class SQLiteStore(Store):
         listeners = self._feed.present()
         deliver(jobs)
         self._feed.tell(changes, listeners)
+        self._indexing.heard(changes)
 
     def _ended(self) -> None:
         if self._thread is not None:

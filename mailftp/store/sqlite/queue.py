@@ -26,6 +26,7 @@ from mailftp.store.sqlite.accepting import admit
 from mailftp.store.sqlite.expunging import mark_unused
 from mailftp.store.sqlite.transaction import Row, Transaction
 from mailftp.store.units import (
+    AT_ONCE,
     ActOnQueue,
     LeaseDue,
     Outcome,
@@ -96,7 +97,10 @@ def _settle(tx: Transaction, message_ids: Iterable[int]) -> None:
 
 
 def lease_due(tx: Transaction, unit: LeaseDue) -> tuple[QueueMessage, ...]:
-    chosen = _choose_due(tx, unit.limit, unit.busy)
+    if unit.among is None:
+        chosen = _choose_due(tx, unit.limit, unit.busy)
+    else:
+        chosen = _choose_at(tx, unit.limit, sorted(unit.among - unit.busy))
     until = tx.now + unit.seconds
     tx.each(
         "UPDATE queue_recipients SET attempts = attempts + 1, lease_owner = ?, lease_until = ?, due = ?"
@@ -113,12 +117,18 @@ def _choose_due(tx: Transaction, limit: int, busy: frozenset[str]) -> list[int]:
         return chosen
     # The head of the queue is all for busy destinations: a backlog for one must not cost every call
     # a walk over all of it, so go from one destination to the next.
-    found: list[tuple[float, str, int]] = []
-    domain = ""
+    domain, others = "", []
     while row := tx.one(NEXT_DOMAIN, (domain,)):
         (domain,) = row
         if domain not in busy:
-            found += tx.all(DUE_AT, (domain, tx.now, limit))
+            others.append(domain)
+    return _choose_at(tx, limit, others)
+
+
+def _choose_at(tx: Transaction, limit: int, domains: list[str]) -> list[int]:
+    found: list[tuple[float, str, int]] = []
+    for domain in domains:
+        found += tx.all(DUE_AT, (domain, tx.now, limit))
     return [recipient_id for _, _, recipient_id in sorted(found)[:limit]]
 
 
@@ -316,6 +326,8 @@ def act_on_queue(tx: Transaction, unit: ActOnQueue) -> int:
     if changed:
         _settle(tx, unit.message_ids)
         tx.changes.append(Change("queue"))
+        if unit.action in AT_ONCE:
+            tx.changes.append(Change("retry"))
     return changed
 
 

@@ -46,6 +46,7 @@ from mailftp.store.records import (
 from mailftp.store.sqlite.accounts import ACCOUNT_COLUMNS, VERIFIER_COLUMNS, account_of, verifier_of
 from mailftp.store.sqlite.blobs import Blobs
 from mailftp.store.sqlite.counts import Counts
+from mailftp.store.sqlite.index_folder import IndexFolder
 from mailftp.store.sqlite.mailboxes import MAILBOX_COLUMNS, mailbox_of
 from mailftp.store.sqlite.queue import RECIPIENT_COLUMNS, messages_of, recipient_of
 from mailftp.store.sqlite.transaction import Row
@@ -62,6 +63,9 @@ class View:
     #: Told of an index that was made again, to be stored.
     remade: Callable[[int, bytes], None]
     counts: Counts
+    texts: IndexFolder
+    #: Told of a full-text index that could not be used: whose, and why.
+    damaged: Callable[[int, str], None]
 
     def all(self, sql: str, values: tuple[object, ...] = ()) -> list[Row]:
         return self.connection.execute(sql, values).fetchall()
@@ -216,6 +220,16 @@ def index_file(descriptor: int, index: Callable[[bytes | memoryview], MessageInd
 def mail_usage(view: View, query: MailUsage) -> tuple[int, int]:
     row = view.one("SELECT octets, messages FROM accounts WHERE id = ?", (query.account_id,))
     return (row[0], row[1]) if row else (0, 0)
+
+
+def state_of(view: View, account_id: int) -> tuple[int, int]:
+    """The account's modseq, and the last id that an email was given."""
+    row = view.one(
+        "SELECT modseq, (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'emails')"
+        " FROM accounts WHERE id = ?",
+        (account_id,),
+    )
+    return (row[0], row[1]) if row is not None else (0, 0)
 
 
 def queue_list(view: View, query: QueueList) -> tuple[QueueMessage, ...]:

@@ -49,7 +49,7 @@ def open_writer(path: Path, scripts: Mapping[int, str] | None = None) -> sqlite3
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise StoreFault(f"SQLite {sqlite3.sqlite_version} is too old: 3.37 is needed")
     try:
-        _make_file(path)
+        make_file(path)
         connection = _connect(path)
     except (OSError, sqlite3.Error) as fault:
         raise StoreFault(f"cannot open {path}: {fault}") from fault
@@ -81,7 +81,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _make_file(path: Path) -> None:
+def make_file(path: Path) -> None:
     """Made by us and not by SQLite, for its mode and owner; its -wal and -shm take after it."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import mmap
 import os
+import sqlite3
+import zlib
+from collections.abc import Sequence
 
 from mailftp.message.index import MessageIndex
+from mailftp.store.criteria import HeaderTest, TextTest
 from mailftp.store.engine import NoSuchMailbox
 from mailftp.store.inspecting import Inspection
-from mailftp.store.queries import ReadMessages, SearchMessages
-from mailftp.store.records import BodyRef
-from mailftp.store.sqlite.reading import View, remake
+from mailftp.store.queries import ReadMessages, SearchIndex, SearchMessages
+from mailftp.store.records import BodyRef, IndexAnswer
+from mailftp.store.sqlite.listing import chosen, numbers, owned
+from mailftp.store.sqlite.reading import View, remake, state_of
+from mailftp.store.sqlite.text_index import Outdated, TextIndex
 from mailftp.store.sqlite.texts import read_messages
 
 
 def search_messages(view: View, query: SearchMessages) -> tuple[tuple[int, ...], ...]:
     inspection = Inspection(query.tests)
     only = inspection.header_only
-    uids: range | tuple[int, ...] = query.uids
-    if uids and uids[-1] - uids[0] == len(uids) - 1:
-        uids = range(uids[0], uids[-1] + 1)
+    uids = _dense(query.uids)
     found = read_messages(
         view, ReadMessages(query.account_id, query.mailbox_id, uids, header_only=only, with_index=not only)
     )
@@ -53,3 +57,56 @@ def _inspect_file(
             inspection.text(uid, prefix, data, index)
     finally:
         os.close(descriptor)
+
+
+def _dense(uids: tuple[int, ...]) -> range | tuple[int, ...]:
+    """As they lie, where none is left out."""
+    if uids and uids[-1] - uids[0] == len(uids) - 1:
+        return range(uids[0], uids[-1] + 1)
+    return uids
+
+
+def search_index(view: View, query: SearchIndex) -> IndexAnswer:
+    if not owned(view, query.account_id, query.mailbox_id):
+        raise NoSuchMailbox("the mailbox is gone")
+    unknown = IndexAnswer(query.uids, tuple(() for _ in query.tests))
+    try:
+        index = TextIndex.open(view.texts.path(query.account_id))
+        if index is None:
+            return unknown
+        try:
+            if not index.fits(*state_of(view, query.account_id)):
+                return unknown
+            return _ask(view, index, query.mailbox_id, query.uids, query.tests)
+        finally:
+            index.close()
+    except Outdated:
+        return unknown
+    except (sqlite3.Error, zlib.error, ValueError) as fault:
+        view.damaged(query.account_id, str(fault))
+        return unknown
+
+
+def _ask(
+    view: View,
+    index: TextIndex,
+    mailbox_id: int,
+    uids: tuple[int, ...],
+    tests: Sequence[HeaderTest | TextTest],
+) -> IndexAnswer:
+    which, values = chosen(_dense(uids))
+    row = view.one(
+        "SELECT group_concat(uid), group_concat(email_id) FROM (SELECT uid, email_id"
+        f" FROM mailbox_messages AS mm NOT INDEXED WHERE mm.mailbox_id = ? AND {which} ORDER BY uid)",
+        (mailbox_id, *values),
+    )
+    assert row is not None
+    emails = numbers("Q", row[1])
+    there = list(zip(numbers("I", row[0]), emails, strict=True))
+    known = index.answerable(emails)
+    unknown = tuple(uid for uid, email_id in there if email_id not in known)
+    found: list[tuple[int, ...]] = []
+    for test in tests:
+        hits = index.find(test, known) if known else set()
+        found.append(tuple(uid for uid, email_id in there if email_id in hits) if hits else ())
+    return IndexAnswer(unknown, tuple(found))
