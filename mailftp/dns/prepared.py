@@ -34,9 +34,10 @@ _ONE_QUESTION = b"\0\1\0\0\0\0"
 _OPT = b"\0\0\x29"
 _OPT_PLAIN = _OPT + EDNS_PAYLOAD.to_bytes(2, "big") + bytes(6)
 _OPT_DO = _OPT + EDNS_PAYLOAD.to_bytes(2, "big") + b"\0\0\x80\0\0\0"
-#: Types that are no data, or that the parent answers for: the codec's path knows.
-_SPECIAL = frozenset({0, dns.rdatatype.OPT, dns.rdatatype.DS, *range(128, 255)})
+#: Types that are no data: the codec's path knows what to say.
+_SPECIAL = frozenset({0, dns.rdatatype.OPT, *range(128, 255)})
 _CNAME, _ANY, _NS = int(dns.rdatatype.CNAME), int(dns.rdatatype.ANY), dns.rdatatype.NS
+_DS = int(dns.rdatatype.DS)
 #: In place of a type: no such type, no such name, a referral.
 _NO_DATA, _NO_NAME, _REFERRAL = -1, -2, -3
 
@@ -63,6 +64,8 @@ class _Node:
     renamed: bool = False
     #: The wildcard below it.
     wild: _Node | None = None
+    #: A wildcard whose alias leads back to where it stands, so that what it says depends on who asks.
+    turns: bool = False
     #: The zone's origin; itself for that.
     apex: _Node | None = None
 
@@ -131,6 +134,9 @@ class PreparedAnswers:
         """None where the codec's path has to look."""
         place = 0
         node = self._nodes.get(name)
+        if kind == _DS and node is not None and (node.cut is node or node.apex is node):
+            # RFC 4035 section 3.1.4.1: at a cut it is the parent's to tell.
+            return None
         if node is not None and node.cut is None:
             if node.renamed:
                 return None
@@ -158,11 +164,10 @@ class PreparedAnswers:
         elif wild is None:
             assert node.apex is not None, "set for every node"
             key = (node.apex, _NO_NAME, place + node.to_origin)
-        elif _CNAME in wild.kinds:
-            # Where it leads to may depend on who asks.
-            return None
         else:
-            known = kind in wild.kinds or kind == _ANY
+            known = kind in wild.kinds or kind == _ANY or _CNAME in wild.kinds
+            if wild.turns:
+                return None
             key = (wild, kind if known else _NO_DATA, place + node.to_origin)
         return self._pieces.get(key) or self._make(key, name, starts, kind)
 
@@ -218,11 +223,19 @@ class PreparedAnswers:
                 node.renamed = node.renames = parent.renames
                 if name.is_wild():
                     parent.wild = node
+                    node.turns = _CNAME in there and _turns(zone, name)
                 if node.cut is None and _NS in there:
                     node.cut, node.to_cut = node, 0
             node.apex = apex
             node.renames = node.renames or dns.rdatatype.DNAME in there
             nodes[name] = self._nodes[(name.to_wire() or b"").lower()] = node
+
+
+def _turns(zone: Zone, wildcard: dns.name.Name) -> bool:
+    """Whether the chain of aliases from a wildcard comes to a name that it may stand for itself."""
+    domain = wildcard.parent()
+    links = zone.reply(wildcard, dns.rdatatype.A).answer
+    return any(rrset.rdtype == _CNAME and rrset[0].target.is_subdomain(domain) for rrset in links)
 
 
 def _extension(packet: bytes, at: int) -> tuple[bytes, int] | None:

@@ -216,6 +216,15 @@ class BeliefTests(ResolverCase):
         self.refused(lambda reply, wire: wire[:2] + bytes([wire[2] & 0x7F]) + wire[3:])
         self.refused(lambda reply, wire: wire[:2] + b"\xff" * 40)
         self.refused(lambda reply, wire: b"")
+        end = len(dns.message.make_query("a.test", "A", use_edns=False).to_wire())
+        pointers = b"".join(b"\xc0" + bytes((at,)) for at in range(end + 2, 250, 2))
+        for name in (
+            b"\xc0" + bytes((end,)),
+            b"\x01x\xc0" + bytes((end,)),
+            pointers + b"\xc0\x0c",
+            b"\xff\xff",
+        ):
+            self.refused(lambda reply, wire, name=name: wire[:6] + b"\0\1" + bytes(4) + wire[12:end] + name)
         length = len(self.zone(dns.message.make_query("a.test", "A", use_edns=0)))
         for cut in range(length - 1):
             self.refused(lambda reply, wire, cut=cut: wire[:cut])

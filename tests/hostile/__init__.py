@@ -45,6 +45,10 @@ Mail (a class number of the survey, what it is, where it is shown):
  29 other protocols: hostile.test_crossing.CrossingTests.test_browser,
     hostile.test_crossing.CrossingTests.test_alpn
  33 DNS: dns.test_answers.HostileTests.test_any_octets, dns.test_resolver.BeliefTests.test_guessing,
+    dns.test_resolver.CaseTests.test_other_letters, hostile.test_names.RandomNamesTests.test_memory,
+    hostile.test_names.RandomNamesTests.test_broken_packets,
+    hostile.test_names.AmplificationTests.test_what_comes_back, hostile.test_names.StallTests.test_tcp,
+    dns.test_transfer.StreamTests.test_refused,
     delivery.test_routes.MXTests.test_loopback, delivery.test_routes.MXTests.test_our_address
  34 TLS sessions: hostile.test_crossing.CrossingTests.test_tickets, wire.test_tls.Sessions.test_other_service
 
