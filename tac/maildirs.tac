@@ -91,7 +91,7 @@ class MaildirIntake:
     def sender(self, origin, sender):
         pass
 
-    def recipient(self, origin, address):
+    def recipient(self, origin, address, sender=None):
         if address.domain != DOMAIN or address.local.lower().encode() not in users.users:
             raise Refused(550, "5.1.1", f"{address} is nobody here")
         return Recipient(address, None)

@@ -32,6 +32,7 @@ _NESTED: Mapping[tuple[type[Any], str], type[Any]] = {
     (shape.Auth, "argon2"): shape.Argon2,
     (shape.Delivery, "concurrency"): shape.Concurrency,
     (shape.Delivery, "smarthost"): shape.Smarthost,
+    (shape.Delivery, "rules"): shape.DeliveryRule,
     (shape.FTP, "rules"): shape.FTPRule,
     (shape.FTP, "accounts"): shape.FTPAccounts,
     (shape.FTP, "folders"): shape.FTPFolder,
@@ -71,6 +72,7 @@ _WRITTEN = {
     "retry": '["5m", "15m", "30m", "1h", "2h", "4h", "8h", "16h"]',
     "give_up": '"5d"',
     "delay_warning": '"4h"',
+    "history": '"7d"',
     "quota": '"unlimited"',
     "umask": '"077"',
     "passive_ports": '"30000-30999"',
@@ -97,21 +99,26 @@ def _title(kind: type[Any]) -> str:
     return next(f"{name}." for name, section in SECTIONS.items() if section is kind)
 
 
+def _plain(text: str) -> str:
+    """A star is a star, and emphasizes nothing."""
+    return text.replace("*", "\\*")
+
+
 def _keys(kind: type[Any], prefix: str) -> Iterator[str]:
     for each in fields(kind):
         if each.name not in KINDS[kind] or (kind, each.name) in _NESTED or _section(kind, each.name):
             continue
         yield f"``{prefix}{each.name}``"
-        yield f"    {each.metadata['doc']}"
+        yield f"    {_plain(each.metadata['doc'])}"
         yield ""
-        yield f"    Give {KINDS[kind][each.name].wants}. Default: ``{_default(each)}``."
+        yield f"    Give {_plain(KINDS[kind][each.name].wants)}. Default: ``{_default(each)}``."
         yield ""
     for each in fields(kind):
         if (kind, each.name) in _NESTED:
             several = isinstance(each.default, tuple)
             form = f"tables, each [[{_title(kind)}{each.name}]]" if several else "a table"
             yield f"``{prefix}{each.name}``, {form}"
-            yield f"    {each.metadata['doc']}"
+            yield f"    {_plain(each.metadata['doc'])}"
             yield ""
             yield from (f"    {line}".rstrip() for line in _keys(_NESTED[kind, each.name], f"{each.name}."))
             yield ""
