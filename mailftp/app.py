@@ -26,10 +26,13 @@ from mailftp.delivery.service import DeliveryService
 from mailftp.dns.resolver import Resolver
 from mailftp.dns.zone import Zones
 from mailftp.doors import AnyDoor, DatagramDoor, Door
+from mailftp.ftp.events import IFileWatcher
+from mailftp.ftp.server import FTPConnection
 from mailftp.intake.hooks import IMailHook
 from mailftp.intake.intake import Intake
 from mailftp.operation.admin import Refused, perform
 from mailftp.operation.control import ControlService
+from mailftp.operation.files import REQUESTS, perform_files
 from mailftp.operation.systemd import SystemdNotifier
 from mailftp.rooms import PROTOCOLS, Foundations, Rooms, furnish, keeps_login
 from mailftp.settings import IMPLICIT_TLS, Settings
@@ -67,6 +70,7 @@ class Server(MultiService):
         checkers: Sequence[ICredentialsChecker] = (),
         portal: Portal | None = None,
         hooks: Sequence[IMailHook] = (),
+        watchers: Sequence[IFileWatcher] = (),
         notifier: SystemdNotifier | None = None,
         reread: Callable[[], Settings] | None = None,
     ) -> None:
@@ -85,7 +89,7 @@ class Server(MultiService):
             store = open_store(settings, reactor)
         except (ValueError, StoreFault) as fault:
             raise StartFault(str(fault))
-        self._base = Foundations(settings, reactor, store, checkers, portal, hooks)
+        self._base = Foundations(settings, reactor, store, checkers, portal, hooks, watchers)
         self._rooms: Rooms | None = None
         self._delivery: Outbound | None = None
         self._changing_outbound = DeferredLock()
@@ -294,7 +298,16 @@ class Server(MultiService):
     async def _perform(self, request: Mapping[str, Any]) -> Any:
         if request.get("do") == "reload":
             return await self.reload()
+        if request.get("do") in REQUESTS:
+            return perform_files(request, self._ftp_sessions(), self._base.watchers, self._journal)
         return await perform(self._base.store, self.settings, request, self._journal)
+
+    def _ftp_sessions(self) -> Iterable[FTPConnection]:
+        for rooms in (*self._older, *((self._rooms,) if self._rooms is not None else ())):
+            for factory in rooms.factories:
+                for connection in factory.connections:
+                    if isinstance(connection, FTPConnection):
+                        yield connection
 
     async def reload(self) -> list[str]:
         """Take new settings and certificates; nobody is dropped. Answers notices, a line each.
@@ -479,6 +492,7 @@ def make_server(
     checkers: Sequence[ICredentialsChecker] = (),
     portal: Portal | None = None,
     hooks: Sequence[IMailHook] = (),
+    watchers: Sequence[IFileWatcher] = (),
     notifier: SystemdNotifier | None = None,
     reread: Callable[[], Settings] | None = None,
 ) -> Server:
@@ -486,9 +500,16 @@ def make_server(
 
     `checkers` take the place of the store's accounts, `portal` that of our realm as well: it is asked for the
     interfaces of `mailftp.accounts.avatars` and `mailftp.files.home`, or Twisted's IFTPShell and IMailbox.
-    `hooks` are asked at each stage of a mail. `reread` gives the settings that `reload` takes. Raises
-    StartFault.
+    `hooks` are asked at each stage of a mail, `watchers` are told what happens to files. `reread` gives the
+    settings that `reload` takes. Raises StartFault.
     """
     return Server(
-        settings, reactor, checkers=checkers, portal=portal, hooks=hooks, notifier=notifier, reread=reread
+        settings,
+        reactor,
+        checkers=checkers,
+        portal=portal,
+        hooks=hooks,
+        watchers=watchers,
+        notifier=notifier,
+        reread=reread,
     )

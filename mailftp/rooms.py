@@ -35,8 +35,10 @@ from mailftp.files.home import IHome
 from mailftp.files.homes import Homes
 from mailftp.files.rules import Rulebook
 from mailftp.files.threads import FileThreads
+from mailftp.ftp.events import IFileWatcher, Watchers
 from mailftp.ftp.pace import Allowances
 from mailftp.ftp.server import FTPFactory
+from mailftp.ftp.transfer_log import TransferLog
 from mailftp.imap.mailbox_states import MailboxStates
 from mailftp.imap.server import IMAPFactory
 from mailftp.intake.faults import FaultRules
@@ -78,7 +80,8 @@ class Foundations:
     """What outlives a reload.
 
     `reactor` provides what a Twisted reactor does; `checkers` take the place of the store's own (`--auth`),
-    `portal` that of the whole of ours; `hooks` are asked at each stage of a mail that comes by SMTP.
+    `portal` that of the whole of ours; `hooks` are asked at each stage of a mail that comes by SMTP, and
+    `watchers` are told what happens to files.
     """
 
     def __init__(
@@ -89,8 +92,11 @@ class Foundations:
         checkers: Sequence[ICredentialsChecker] = (),
         portal: Portal | None = None,
         hooks: Sequence[IMailHook] = (),
+        watchers: Sequence[IFileWatcher] = (),
     ) -> None:
         self.reactor = reactor
+        #: Who hears of files; what they have counted outlives a reload.
+        self.watchers = Watchers(watchers)
         self.store = store
         self.checkers = tuple(checkers)
         self.portal = portal
@@ -120,6 +126,10 @@ class Foundations:
         self.limits.total = settings.limits.connections
         self.limits.per_address = settings.limits.connections_per_ip
         self.expiry.after = settings.pop3.expire_after_retrieval
+        log = settings.ftp.transfer_log
+        form = settings.ftp.transfer_log_format
+        self.transfer_log = None if log is None else TransferLog(log, form, self.files)
+        self.watchers.own = () if self.transfer_log is None else (self.transfer_log,)
 
     def serve_zones(self, zones: Zones, settings: Settings) -> None:
         """Answer from these zones from now on, and tell the secondaries."""
@@ -131,6 +141,7 @@ class Foundations:
         """(start, stop) of each, in the order of starting; stopping goes the other way. Each gives a Deferred
         or nothing; a part whose start failed is stopped too."""
         yield self.files.startService, self.files.stopService
+        yield _nothing, self._finish_transfer_log
         yield self.reader.startService, self.reader.stopService
         yield lambda: None, lambda: self.files.run(self.greylist.close)
         yield self.hashing.start, self.hashing.stop
@@ -140,6 +151,9 @@ class Foundations:
         yield self._share_locks, self.locks.close
         yield self.expiry.start, self.expiry.stop
         yield (lambda: None), self.notifier.stop
+
+    def _finish_transfer_log(self) -> Deferred[None] | None:
+        return None if self.transfer_log is None else self.transfer_log.finish()
 
     def _share_locks(self) -> Deferred[None]:
         return self.files.run(partial(self.locks.share, self._locks_file))
@@ -173,7 +187,7 @@ class Rooms:
         )
         made: ConnectionFactory
         if protocol == "ftp":
-            made = FTPFactory(wiring, self.login, base.reactor, self.allowances)
+            made = FTPFactory(wiring, self.login, base.reactor, self.allowances, watchers=base.watchers)
         elif protocol == "dns":
             made = QueryFactory(wiring, base.authority)
         elif protocol == "pop3":
@@ -184,6 +198,10 @@ class Rooms:
             made = SMTPFactory(wiring, self.intake, self.login, self.mechanisms, base.hooks, self.strangers)
         self._factories.append(made)
         return made
+
+    @property
+    def factories(self) -> Sequence[ConnectionFactory]:
+        return tuple(self._factories)
 
     @property
     def occupied(self) -> bool:
@@ -272,3 +290,7 @@ def _store_checker(base: Foundations, settings: Settings) -> ICredentialsChecker
         mark=lambda: base.sessions.mark,
     )
     return checker
+
+
+def _nothing() -> None:
+    """For a part that has nothing to start."""

@@ -26,6 +26,7 @@ from twisted.python.logfile import LogFile
 
 from mailftp.accounts.credentials import IBearerToken, IClientCertificate
 from mailftp.app import Server, StartFault
+from mailftp.ftp.events import IFileWatcher
 from mailftp.intake.hooks import IMailHook
 from mailftp.operation.admin import Refused
 from mailftp.operation.log_lines import LineObserver
@@ -110,6 +111,7 @@ class TwistdServer(Server):
             reactor,
             checkers=checkers,
             hooks=tuple(getPlugins(IMailHook)),
+            watchers=tuple(getPlugins(IFileWatcher)),
             notifier=SystemdNotifier(os.environ, reactor),
             reread=lambda: read_settings(file),
         )

@@ -15,6 +15,7 @@ from mailftp.cli.dkim import DKIMOptions, run_dkim
 from mailftp.cli.dns import DNSOptions, run_dns
 from mailftp.cli.exits import DONE, FAILED, MISUSED, CommandFailed
 from mailftp.cli.folders import CheckOptions, InitOptions, check, init
+from mailftp.cli.ftp import FTPOptions, run_ftp
 from mailftp.cli.options import Options
 from mailftp.cli.queue import QueueOptions, run_queue
 from mailftp.cli.reload import ReloadOptions, reload
@@ -31,6 +32,7 @@ class Command(Options):
         ["alias", None, AliasOptions, "Lead addresses to others; let accounts send as them."],
         ["dkim", None, DKIMOptions, "List and rotate the keys that outgoing mail is signed with."],
         ["queue", None, QueueOptions, "List and steer outgoing mail."],
+        ["ftp", None, FTPOptions, "Show and end FTP sessions."],
         ["dns", None, DNSOptions, "Print the zones that mail needs, and check what the world sees."],
         ["trace", None, TraceOptions, "Say what became of a message, or of an address's mail."],
         ["reload", None, ReloadOptions, "Have the server take new settings and certificates."],
@@ -53,6 +55,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "alias": run_alias,
     "dkim": run_dkim,
     "queue": run_queue,
+    "ftp": run_ftp,
     "dns": run_dns,
     "trace": trace,
     "reload": reload,

@@ -160,6 +160,11 @@ class DataChannel:
         )
 
     @property
+    def moved(self) -> int:
+        """Octets that have gone or come on the connection that is open."""
+        return 0 if self._connection is None else self._connection.moved
+
+    @property
     def calling(self) -> bool:
         return self._target is not None
 

@@ -139,6 +139,8 @@ class DataConnection(Connection):
     _done: Deferred[None] | None = None
     _handle_then: SSL.Connection | None = None
     _gone: Failure | None = None
+    #: Octets that came.
+    _came = 0
     #: How fast an upload may be, and what runs while the last of it is paid for.
     _rate: Pace | None = None
     _resting: IDelayedCall | None = None
@@ -156,6 +158,11 @@ class DataConnection(Connection):
             # `closed` is for those that were opened; this one's handshake failed.
             self._gone = reason
             self.channel.departed(self)
+
+    @property
+    def moved(self) -> int:
+        """Octets that have gone or come, for whoever looks on."""
+        return self._came if self._stream is None else self._stream.sent
 
     def stream_file(self, descriptor: int, offset: int, length: int) -> Deferred[int]:
         return send_file(self, descriptor, offset, length, self._pacing()).addErrback(_why)
@@ -213,6 +220,7 @@ class DataConnection(Connection):
         if self._write is None:
             # Octets against the direction of the transfer.
             return
+        self._came += len(data)
         held = self._write(data)
         clock = self.factory.wiring.clock
         rest = 0.0 if self._rate is None else self._rate.pay(len(data), clock.seconds())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailftp.files.home import Kind, NoSuchFile
+from mailftp.ftp.events import What
 from mailftp.ftp.session import Argument, Command, Session
 from mailftp.ftp.syntax import quoted, reply
 
@@ -31,18 +32,23 @@ async def make_folder(session: Session, argument: str) -> bytes:
     """MKD: RFC 959 section 4.1.3 and appendix II."""
     path = session.path(argument)
     await session.home.make_folder(path)
+    session.outside.tell(What.FOLDER_MADE, path)
     return reply(257, f"{quoted(path)} made")
 
 
 async def remove_folder(session: Session, argument: str) -> bytes:
     """RMD: RFC 959 section 4.1.3."""
-    await session.home.remove_folder(session.path(argument))
+    path = session.path(argument)
+    await session.home.remove_folder(path)
+    session.outside.tell(What.FOLDER_REMOVED, path)
     return reply(250, "Removed")
 
 
 async def delete(session: Session, argument: str) -> bytes:
     """DELE: RFC 959 section 4.1.3."""
-    await session.home.remove(session.path(argument))
+    path = session.path(argument)
+    await session.home.remove(path)
+    session.outside.tell(What.DELETED, path)
     return reply(250, "Deleted")
 
 
@@ -61,7 +67,9 @@ async def rename_to(session: Session, argument: str) -> bytes:
     old, session.rename_from = session.rename_from, None
     if old is None:
         return reply(503, "Say RNFR first")
-    await session.home.rename(old, session.path(argument))
+    new = session.path(argument)
+    await session.home.rename(old, new)
+    session.outside.tell(What.RENAMED, old, new)
     return reply(250, "Renamed")
 
 

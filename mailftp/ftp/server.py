@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from typing import cast
+from typing import Any, cast
 
 from twisted.cred.credentials import ICredentials
 from twisted.internet.defer import Deferred
@@ -22,6 +22,7 @@ from mailftp.ftp.addresses import PassiveAddresses, Resolve
 from mailftp.ftp.channel import KEPT, DataChannel
 from mailftp.ftp.commands import COMMANDS
 from mailftp.ftp.data import DataConnections
+from mailftp.ftp.events import Event, Watchers, What
 from mailftp.ftp.pace import Allowances
 from mailftp.ftp.session import Crowded, Session, Terms
 from mailftp.ftp.syntax import reply, shown
@@ -45,6 +46,8 @@ class TransferRecord:
         self._direction = direction
         self._path = path
         self._name = connection.user_name
+        # The session may be over before its transfer is.
+        self._login = connection._logged_in
         self._began = connection.factory.wiring.clock.seconds()
 
     def end(self, outcome: str, size: int) -> None:
@@ -62,6 +65,17 @@ class TransferRecord:
             name=self._name,
             peer=str(self._connection.peer),
         )
+        if self._direction != "list":
+            done = What.UPLOADED if self._direction == "up" else What.DOWNLOADED
+            self._connection.tell(
+                done if outcome == "done" else What.FAILED,
+                self._path,
+                octets=size,
+                seconds=seconds,
+                direction=self._direction,
+                reason="" if outcome == "done" else outcome,
+                login=self._login,
+            )
 
 
 class FTPConnection(Connection):
@@ -70,6 +84,7 @@ class FTPConnection(Connection):
     factory: FTPFactory
     data: DataChannel
     user_name: str = ""
+    _connected_at: float = 0.0
     #: When a transfer last began or ended.
     _moved_data: float = 0.0
     #: Octets of answers in this turn; whether the rest waits for the next one, or for the client to read.
@@ -82,6 +97,7 @@ class FTPConnection(Connection):
 
     def opened(self) -> None:
         factory = self.factory
+        self._connected_at = factory.wiring.clock.seconds()
         # Else the urgent octet of Telnet's Synch before ABOR is lost, and the octets around it are misread.
         _set_option(self._socket(), socket.SOL_SOCKET, socket.SO_OOBINLINE)
         # Routers forget a control connection that is silent while data moves.
@@ -208,6 +224,7 @@ class FTPConnection(Connection):
         self._logged_in, self.data.allowance = found, allowance
         self.data.others = self.factory.rulebook.fxp(found.name)
         self.user_name = found.name
+        self.tell(What.LOGIN)
         return IHome(found.avatar)
 
     def begin_transfer(self) -> bool:
@@ -228,6 +245,7 @@ class FTPConnection(Connection):
         attempt, self._login = self._login, None
         if attempt is not None:
             attempt.cancel()
+        self.tell(What.LOGOUT)
         found, self._logged_in = self._logged_in, None
         self.user_name = ""
         allowance, self.data.allowance, self.data.others = self.data.allowance, None, ()
@@ -257,6 +275,52 @@ class FTPConnection(Connection):
 
     def begin_record(self, direction: str, path: Path) -> TransferRecord:
         return TransferRecord(self, direction, path)
+
+    def tell(
+        self,
+        what: What,
+        path: Path = (),
+        to: Path | None = None,
+        login: LoggedIn | None = None,
+        **more: Any,
+    ) -> None:
+        login = login or self._logged_in
+        if login is not None:
+            home, service = IHome(login.avatar), self.factory.wiring.service
+            self.factory.watchers.tell(
+                Event(what, login.name, self.peer, service, self.context, home, path, to, **more)
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """The session as `mailftp ftp who` shows it."""
+        now = self.factory.wiring.clock.seconds()
+        found: dict[str, Any] = {
+            "session": self.context,
+            "account": self.user_name,
+            "peer": str(self.peer),
+            "service": self.factory.wiring.service,
+            "encrypted": self.secure,
+            "since": round(now - self._connected_at, 1),
+            "silent": round(now - self._heard, 1),
+            "command": self.session.command,
+        }
+        transfer = self.session.transfer
+        if transfer is not None:
+            seconds = max(0.001, now - self._moved_data)
+            octets = self.data.moved
+            found |= {
+                "direction": transfer.direction,
+                "path": shown(transfer.path),
+                "octets": octets,
+                "size": transfer.size,
+                "rate": round(octets / seconds),
+                "percent": round(100 * octets / transfer.size, 1) if transfer.size else None,
+            }
+        return found
+
+    def kick(self) -> None:
+        """An operator ends the session."""
+        self.session.close(reply(421, "Closed by the administrator"))
 
     def fault(self, error: BaseException) -> None:
         self.journal.fault("fault", Failure(error, type(error), error.__traceback__), peer=str(self.peer))  # type: ignore[no-untyped-call]  # untyped upstream
@@ -290,7 +354,8 @@ class FTPFactory(ConnectionFactory):
     """Serves `ftp`, or with a wiring that says so `ftps`.
 
     `reactor` opens and makes data connections; their clock is that of the wiring. `allowances` are shared by
-    the services, whose logins are counted together; `resolve` gives the IPv4 address of a host's name.
+    the services, whose logins are counted together, and so are `watchers`; `resolve` gives the IPv4 address
+    of a host's name.
     """
 
     protocol = FTPConnection
@@ -302,6 +367,7 @@ class FTPFactory(ConnectionFactory):
         reactor: IReactorTCP,
         allowances: Allowances | None = None,
         resolve: Resolve | None = None,
+        watchers: Watchers | None = None,
     ) -> None:
         super().__init__(wiring)
         if wiring.tls is not None:
@@ -309,6 +375,7 @@ class FTPFactory(ConnectionFactory):
         look_up = resolve or cast(IReactorCore, reactor).resolve
         self.addresses = PassiveAddresses(wiring.settings.ftp, look_up, wiring.clock)
         self.rulebook = Rulebook(wiring.settings.ftp)
+        self.watchers = watchers or Watchers()
         self.allowances = allowances or Allowances(self.rulebook)
         self.login = login
         self.reactor = reactor

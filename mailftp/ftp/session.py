@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from mailftp.files.home import Busy, FileFault, IHome, NoRoom, Path
 from mailftp.ftp.data import DataFault, IDataChannel
+from mailftp.ftp.events import What
 from mailftp.ftp.syntax import (
     Lines,
     Representation,
@@ -126,6 +127,9 @@ class Outside(Protocol):
 
     def begin_record(self, direction: str, path: Path) -> Record: ...
 
+    def tell(self, what: What, path: Path, to: Path | None = None) -> None:
+        """Something happened to a file of whoever is logged in."""
+
     def fault(self, error: BaseException) -> None:
         """An error of our own, for the log."""
 
@@ -195,6 +199,11 @@ class Command:
 class Transfer:
     """The one that is under way."""
 
+    #: "up", "down" or "list", and of what.
+    direction: str = ""
+    path: Path = ()
+    #: Octets that it will be; None where nobody knows.
+    size: int | None = None
     #: ABOR was said.
     aborted: bool = False
 
@@ -220,6 +229,8 @@ class Session:
         self._queue: deque[bytes | TooLong] = deque()
         self._busy = self._paused = self._over = self._closed = self._draining = self._running = False
         self._strange = 0
+        #: What was said last.
+        self.command = ""
         self.forget()
 
     def forget(self) -> None:
@@ -384,6 +395,7 @@ class Session:
             self.rename_from = None
         if not command.keeps_copy:
             self.copy_from = None
+        self.command = command.name
         try:
             answer = self._answer(command, argument)
         except Exception as error:

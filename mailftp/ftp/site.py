@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from mailftp.files.home import Facts, Kind
+from mailftp.ftp.events import What
 from mailftp.ftp.session import Answer, Argument, Command, Session
 from mailftp.ftp.syntax import SyntaxFault, parse_mode, parse_number, parse_time, replies, reply, words
 
@@ -63,13 +64,17 @@ async def make_link(session: Session, argument: str) -> bytes:
 
 async def make_folders(session: Session, argument: str) -> bytes:
     """SITE MKDIR: with what is missing above it."""
-    await session.home.make_folders(session.path(argument))
+    path = session.path(argument)
+    await session.home.make_folders(path)
+    session.outside.tell(What.FOLDER_MADE, path)
     return reply(200, "Made")
 
 
 async def remove_tree(session: Session, argument: str) -> bytes:
     """SITE RMDIR: with all that is in it."""
-    await session.home.remove_tree(session.path(argument))
+    path = session.path(argument)
+    await session.home.remove_tree(path)
+    session.outside.tell(What.FOLDER_REMOVED, path)
     return reply(200, "Removed")
 
 
@@ -88,7 +93,9 @@ async def copy_to(session: Session, argument: str) -> bytes:
     old, session.copy_from = session.copy_from, None
     if old is None:
         return reply(503, "Say SITE CPFR first")
-    await session.home.copy(old, session.path(argument))
+    new = session.path(argument)
+    await session.home.copy(old, new)
+    session.outside.tell(What.COPIED, old, new)
     return reply(250, "Copied")
 
 

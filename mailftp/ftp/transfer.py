@@ -22,9 +22,9 @@ from mailftp.ftp.syntax import SyntaxFault, printable, reply
 class Running:
     """A transfer under way, as its command sees it."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, direction: str, path: Path) -> None:
         self._session = session
-        self._transfer = session.transfer = Transfer()
+        self._transfer = session.transfer = Transfer(direction, path)
         self.opened = False
 
     async def open(self, what: str, told: str = "") -> IDataConnection:
@@ -32,6 +32,10 @@ class Running:
         DataFault."""
         self.announce(what, told)
         return await self._session.outside.data.open()
+
+    def expects(self, size: int) -> None:
+        """So many octets will move, for whoever looks on."""
+        self._transfer.size = size
 
     def announce(self, what: str, told: str = "") -> None:
         """Say that data comes."""
@@ -68,7 +72,7 @@ async def run(
         return reply(425, "Say PASV or PORT first")
     if not outside.begin_transfer():
         return reply(450, "Too many transfers at one time, try again later")
-    running = Running(session)
+    running = Running(session, direction, path)
     record = outside.begin_record(direction, path)
     outside.transferring(True)
     try:
@@ -105,6 +109,7 @@ async def _retrieve(session: Session, running: Running, path: Path, offset: int,
             raise SyntaxFault(504, "REST and RANG only in TYPE I")
         # What RANG asks for beyond the end is not there: draft-bryan-ftp-range-08 section 4.3.
         length = max(0, min(source.size, source.size if until is None else until) - offset)
+        running.expects(length)
         running.announce(f"{printable(path[-1])} ({length} octets)")
         whole = not session.representation.ascii and offset + length <= len(source.head) and not data.paced
         sent = data.send_whole(source.head[offset : offset + length]) if whole else 0
@@ -161,6 +166,9 @@ async def _upload(
         sink = await session.home.write(path, intent, offset, announced, until, session.digest)
         try:
             limit = None if until is None else until - offset
+            expected = limit if announced is None else announced - offset
+            if expected is not None:
+                running.expects(expected)
             came = await _receive(session, running, sink, path, told, limit)
             if announced is not None and came < announced - offset:
                 raise DataLost("Less came than ALLO said")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mailftp.files.home import Kind
+from mailftp.ftp.events import What
 from mailftp.ftp.session import Argument, Command, Session
 from mailftp.ftp.syntax import SyntaxFault, reply, words
 
@@ -26,7 +27,9 @@ async def folder_size(session: Session, argument: str) -> bytes:
 
 async def remove_tree(session: Session, argument: str) -> bytes:
     """RMDA: draft-peterson-streamlined-ftp-command-extensions-10 section 3: a folder and all below it."""
-    await session.home.remove_tree(session.path(argument))
+    path = session.path(argument)
+    await session.home.remove_tree(path)
+    session.outside.tell(What.FOLDER_REMOVED, path)
     return reply(250, "Removed")
 
 
@@ -43,6 +46,9 @@ async def combine(session: Session, argument: str) -> bytes:
     if len({whole, *parts}) < len(names):
         raise SyntaxFault(501, "A name is there twice")
     await session.home.combine(whole, tuple(parts))
+    for part in parts:
+        session.outside.tell(What.COPIED, part, whole)
+        session.outside.tell(What.DELETED, part)
     return reply(250, "Combined")
 
 

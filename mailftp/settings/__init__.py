@@ -341,6 +341,12 @@ class FTP:
     always_150: bool = _key(
         False, "Transfers begin with 150 even where the client is connected, for cameras that give up at 125."
     )
+    transfer_log: Path | None = _key(
+        None, "A file that gets a line for each transfer and deletion; it may be moved away at any time."
+    )
+    transfer_log_format: str = _key(
+        "xferlog", '"xferlog", as wu-ftpd wrote it, or "json": one object a line.'
+    )
     umask: int = _key(0o077, "Permission bits that new files and folders do not have, in octal digits.")
     groups: Mapping[str, tuple[str, ...]] = _made(
         dict, 'Names for several accounts, each a list such as ["bob@example.test"].'

@@ -242,6 +242,8 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "tls_reuse": one_of("optional", "required"),
         "clear_command_channel": truth(),
         "always_150": truth(),
+        "transfer_log": path_or_none(),
+        "transfer_log_format": one_of("xferlog", "json"),
     },
     shape.FTPPassive: {"networks": list_of(network(), least=1), "address": ipv4_or_host()},
     shape.FTPFXP: {"networks": list_of(network(), least=1), "accounts": list_of(_whose)},

@@ -74,6 +74,7 @@ _WRITTEN = {
     "delay_warning": '"4h"',
     "history": '"7d"',
     "quota": '"unlimited"',
+    "transfer_log": '""',
     "umask": '"077"',
     "passive_ports": '"30000-30999"',
     "anonymous": '""',
