@@ -88,6 +88,9 @@ class MaildirIntake:
     def __init__(self):
         self._bodies = MemoryStore()
 
+    def now(self):
+        return time.time()
+
     def sender(self, origin, sender):
         pass
 
