@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mailftp.message.index import MessageIndex
+from mailftp.message.index import Part
 from mailftp.message.search_text import (
     casemap_header,
     field_values,
@@ -63,14 +63,14 @@ class Inspection:
                 ):
                     self.hits[at].append(uid)
 
-    def text(self, uid: int, prefix: bytes, data: bytes | memoryview, index: MessageIndex) -> None:
-        """A whole message."""
+    def text(self, uid: int, prefix: bytes, data: bytes | memoryview, root: Part) -> None:
+        """A whole message; `root` is its index's."""
         found: frozenset[bytes] = frozenset()
         if self._in_text:
-            found = found_in(headers(prefix, data, index), [in_header for _, in_header in self._in_text])
+            found = found_in(headers(prefix, data, root), [in_header for _, in_header in self._in_text])
         left = dict.fromkeys(word for word, in_header in self._in_text if in_header not in found)
         left.update(dict.fromkeys(self._in_body))
-        in_body = found_in(texts(data, index, self._longest), tuple(left)) if left else frozenset()
+        in_body = found_in(texts(data, root, self._longest), tuple(left)) if left else frozenset()
         for (word, in_header), places in self._in_text.items():
             if in_header in found or word in in_body:
                 for at in places:

@@ -20,7 +20,7 @@ def search_messages(state: State, query: SearchMessages) -> tuple[tuple[int, ...
         if message is not None:
             body = state.bodies[message.body.id]
             inspection.header(uid, message.prefix + body.data)
-            inspection.text(uid, message.prefix, body.data, body.index)
+            inspection.text(uid, message.prefix, body.data, body.index.root)
     return tuple(map(tuple, inspection.hits))
 
 

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from mailftp.message.index import MessageIndex
+from mailftp.message.index import stored_root
 from mailftp.store.engine import SMALL_BODY
 from mailftp.store.records import Change
 from mailftp.store.sqlite.index_folder import IndexFolder
@@ -156,14 +156,14 @@ class Pass:
         self, view: View, email_id: int, row: tuple[bytes, int, int, bytes | None, bytes]
     ) -> Content | None:
         prefix, body_id, size, data, stored = row
-        found = MessageIndex.decode(stored)
-        if found is None or size > MOST_BODY:
+        root = stored_root(stored)
+        if root is None or size > MOST_BODY:
             return None
         if data is None:
             if size <= SMALL_BODY:
                 return None
             data = _file(view, body_id)
-        return content_of(email_id, prefix, data, found)
+        return content_of(email_id, prefix, data, root)
 
 
 def _pieces(ids: list[int]) -> Iterable[list[int]]:

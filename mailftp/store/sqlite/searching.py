@@ -8,7 +8,7 @@ import sqlite3
 import zlib
 from collections.abc import Sequence
 
-from mailftp.message.index import MessageIndex
+from mailftp.message.index import Part, stored_root
 from mailftp.store.criteria import HeaderTest, TextTest
 from mailftp.store.engine import NoSuchMailbox
 from mailftp.store.inspecting import Inspection
@@ -34,18 +34,18 @@ def search_messages(view: View, query: SearchMessages) -> tuple[tuple[int, ...],
         if only:
             inspection.header(uid, text)
             continue
-        index = MessageIndex.decode(found.indexes[at]) or remake(view, body.id)
+        root = stored_root(found.indexes[at]) or remake(view, body.id).root
         split = found.prefix_sizes[at]
         if body.large:
-            _inspect_file(view, inspection, uid, text, body, index)
+            _inspect_file(view, inspection, uid, text, body, root)
         else:
             inspection.header(uid, text)
-            inspection.text(uid, text[:split], text[split:], index)
+            inspection.text(uid, text[:split], text[split:], root)
     return tuple(map(tuple, inspection.hits))
 
 
 def _inspect_file(
-    view: View, inspection: Inspection, uid: int, prefix: bytes, body: BodyRef, index: MessageIndex
+    view: View, inspection: Inspection, uid: int, prefix: bytes, body: BodyRef, root: Part
 ) -> None:
     """Without having it in memory."""
     row = view.one("SELECT sha256 FROM bodies WHERE id = ?", (body.id,))
@@ -53,8 +53,8 @@ def _inspect_file(
     descriptor = view.blobs.open(row[0])
     try:
         with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
-            inspection.header(uid, prefix + bytes(data[: index.root.body]))
-            inspection.text(uid, prefix, data, index)
+            inspection.header(uid, prefix + bytes(data[: root.body]))
+            inspection.text(uid, prefix, data, root)
     finally:
         os.close(descriptor)
 

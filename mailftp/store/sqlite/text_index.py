@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mailftp.message.index import MessageIndex
+from mailftp.message.index import Part
 from mailftp.message.search_text import headers, needle, sent_day, texts
 from mailftp.store.criteria import BodyHas, HeaderTest, Sent, TextHas, TextTest
 from mailftp.store.sqlite.listing import numbers
@@ -58,17 +58,17 @@ class Content:
     sent: int | None
 
 
-def content_of(email_id: int, prefix: bytes, data: bytes, index: MessageIndex) -> Content | None:
+def content_of(email_id: int, prefix: bytes, data: bytes, root: Part) -> Content | None:
     """None when it is too much."""
-    header = _BETWEEN.join(headers(prefix, data, index))
+    header = _BETWEEN.join(headers(prefix, data, root))
     body: list[bytes] = []
     octets = len(header)
-    for text in texts(data, index, 0):
+    for text in texts(data, root, 0):
         octets += len(text)
         if octets > MOST_TEXT:
             return None
         body.append(text)
-    return Content(email_id, header, _BETWEEN.join(body), sent_day(prefix + data[: index.root.body]))
+    return Content(email_id, header, _BETWEEN.join(body), sent_day(prefix + data[: root.body]))
 
 
 class TextIndex:
