@@ -125,7 +125,7 @@ class Server(MultiService):
                     yield service, endpoint
 
     def _make_door(self, service: str, endpoint: str) -> AnyDoor:
-        if endpoint.startswith("udp:"):
+        if endpoint.startswith(("udp:", "udp6:")):
             return DatagramDoor(endpoint, service, self._reactor, self._base.authority)
         tls = None
         if service in IMPLICIT_TLS:

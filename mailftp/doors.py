@@ -130,8 +130,8 @@ class Door(ListenerService):
 
 
 class DatagramDoor(Service):
-    """An endpoint "udp:PORT:interface=ADDRESS" of the name service. Nobody is connected to it, so nobody is
-    inside, and there is nobody to wait for."""
+    """An endpoint "udp:PORT:interface=ADDRESS" or "udp6:PORT" of the name service. Nobody is connected to it,
+    so nobody is inside, and there is nobody to wait for."""
 
     furnished = True
     occupied = False

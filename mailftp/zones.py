@@ -119,7 +119,7 @@ def _ports(settings: Settings) -> dict[str, int]:
             continue
         for endpoint in endpoints:
             kind, positional, named = split_endpoint(endpoint)
-            if kind in ("unix", "udp"):
+            if kind in ("unix", "udp", "udp6"):
                 continue
             given = named.get("port") or (positional[0] if kind in ("tcp", "tcp6") and positional else "")
             found.setdefault(service, int(given) if given else USUAL_PORTS.get(service, 0))
@@ -147,7 +147,8 @@ def _addresses_of(endpoint: str) -> Iterable[str]:
         yield str(bound)
         return
     for family, far in _FAR:
-        if family == (socket.AF_INET6 if bound is not None and bound.version == 6 else socket.AF_INET):
+        # "::" is both families.
+        if family == socket.AF_INET or bound is not None and bound.version == 6:
             yield from _address_towards(family, far)
 
 

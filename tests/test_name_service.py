@@ -51,9 +51,11 @@ class NameServiceTests(TestCase):
         self.server.startService()
         await self.server.started
 
-    async def ask(self, name: str, kind: str, how: Any = dns.query.udp_with_fallback) -> list[str]:
+    async def ask(
+        self, name: str, kind: str, how: Any = dns.query.udp_with_fallback, where: str = "127.0.0.1"
+    ) -> list[str]:
         query = dns.message.make_query(name, kind)
-        reply = await deferToThread(partial(how, query, "127.0.0.1", port=self.port, timeout=PATIENCE))
+        reply = await deferToThread(partial(how, query, where, port=self.port, timeout=PATIENCE))
         self.reply = reply[0] if isinstance(reply, tuple) else reply
         return [record.to_text() for rrset in self.reply.answer for record in rrset]
 
@@ -106,6 +108,18 @@ class NameServiceTests(TestCase):
         self.assertEqual(await self.ask("b.test", "NS"), ["mx.a.test."])
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", before))
+
+    async def test_both_families(self) -> None:
+        """`tcp6:` and `udp6:` answer at IPv6 and IPv4 addresses alike."""
+        endpoints = tuple(f"{kind}:{self.port}" for kind in ("tcp6", "udp6"))
+        self.settings = replace(self.settings, listen={"dns": endpoints})
+        await self.start()
+        for where in ("::1", "127.0.0.1", "127.0.0.5"):
+            for how in (dns.query.udp, dns.query.tcp):
+                self.assertEqual(await self.ask("www.a.test", "A", how, where), ["192.0.2.1"])
+        self.assertEqual(
+            [door.whereabouts for door in self.server.doors], [f"[::]:{self.port}", f"[::]:{self.port}/udp"]
+        )
 
     async def test_taken(self) -> None:
         """A port that somebody has is a line that names the key."""

@@ -487,7 +487,7 @@ class Settings:
     workers: int = _key(
         1, "Processes that share the listeners; 0 is one per core. This release runs one process."
     )
-    #: Service -> Twisted server endpoint strings ("udp:..." is our own notation, for dns).
+    #: Service -> Twisted server endpoint strings ("udp:..." and "udp6:..." are our own notation, for dns).
     listen: Mapping[str, tuple[str, ...]] = _made(
         dict, "Where each service listens: Twisted server endpoint strings. A service without a line is off."
     )

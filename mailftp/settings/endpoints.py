@@ -23,6 +23,7 @@ _OPTIONS = {
     "unix": ("address", "mode", "backlog", "lockfile"),
     "systemd": ("domain", "index", "name"),
     "udp": ("port", "interface"),
+    "udp6": ("port", "interface"),
 }
 _MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
 _SMALL = re.compile(r"[0-9]{1,6}", re.ASCII)
@@ -54,13 +55,13 @@ def split_endpoint(text: str) -> tuple[str, list[str], dict[str, str]]:
 
 
 def listening_address(text: str) -> str | None:
-    """The address that an endpoint string binds: "" is every IPv4 address, "::" every one; None for a socket
-    that has none, or whose we cannot know."""
+    """The address that an endpoint string binds: "" is every IPv4 address, "::" every one of both families;
+    None for a socket that has none, or whose we cannot know."""
     kind, positional, named = split_endpoint(text)
-    if kind not in ("tcp", "tcp6", "udp"):
+    if kind not in ("tcp", "tcp6", "udp", "udp6"):
         return None
     given = dict(zip(_OPTIONS[kind], positional, strict=False)) | named
-    return given.get("interface") or ("::" if kind == "tcp6" else "")
+    return given.get("interface") or ("::" if kind in ("tcp6", "udp6") else "")
 
 
 def quoted(text: str) -> str:
@@ -104,8 +105,8 @@ def _check_kind(service: str, kind: str, value: str) -> None:
         raise Wrong(f'"{kind}:" is not known here: the services with TLS from the first byte are {named}')
     if kind == "haproxy":
         raise Wrong('"haproxy:" is not known here: name the proxy\'s network in proxy.trusted')
-    if kind == "udp" and service != "dns":
-        raise Wrong('"udp:" is for dns alone')
+    if kind in ("udp", "udp6") and service != "dns":
+        raise Wrong(f'"{kind}:" is for dns alone')
     if kind in _OPTIONS:
         return
     plugins = {parser.prefix for parser in getPlugins(IStreamServerEndpointStringParser)} - {"stdio"}
