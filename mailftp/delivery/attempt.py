@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from mailftp.delivery.destinations import Answer, Connections, Link
@@ -19,6 +20,7 @@ from mailftp.delivery.signing import Signer
 from mailftp.delivery.transports import LARGEST, OutgoingMail, Transports
 from mailftp.delivery.verdict import Job, NotNow, Result, Verdict, by_reply, for_all
 from mailftp.intake.intake import Intake
+from mailftp.message.seven_bit import as_seven_bit
 from mailftp.smtp.client import (
     ConnectionFault,
     OutgoingBody,
@@ -28,6 +30,7 @@ from mailftp.smtp.client import (
     Wishes,
     connect,
 )
+from mailftp.smtp.client_limits import most_recipients
 from mailftp.store.engine import Store, StoreFault
 from mailftp.store.queries import Bodies, OpenBody, ReadStart
 from mailftp.store.records import ForwardPath, Handling, QueueMessage, QueueRecipient
@@ -68,6 +71,8 @@ class Attempt:
         self._dead = dead
         self._means, self._job = means, job
         self._left = list(job.recipients)
+        #: The message as far sides with and without 8BITMIME get it.
+        self._ready: dict[bool, OutgoingBody] = {}
         self._verdicts: list[Verdict] = []
         self._stopping = False
         #: How the destination took it, and in words why it is silent, if it is.
@@ -112,11 +117,9 @@ class Attempt:
         except CancelledError:
             return for_all(self._job, _given_up())
         try:
-            try:
-                ready = await self._signed(body)
-            except CancelledError:
-                return for_all(self._job, _given_up())
-            await self._try_all(hops, ready)
+            await self._try_all(hops, body)
+        except CancelledError:
+            self._verdicts += [_deferred(recipient) for recipient in self._left]
         finally:
             if body.descriptor >= 0:
                 os.close(body.descriptor)
@@ -155,6 +158,23 @@ class Attempt:
         signer, message = self._means.signer, self._job.message
         return body if signer is None else await signer.signed(message.id, message.transfer, body)
 
+    async def _for(self, link: Link, body: OutgoingBody) -> OutgoingBody:
+        """As this far side can have it: in 7 bits where it does not offer 8BITMIME, and then signed."""
+        seven = body.eightbit and "8BITMIME" not in link.client.extensions
+        if seven not in self._ready:
+            self._ready[seven] = await self._signed(await self._in_seven_bits(body) if seven else body)
+        return self._ready[seven]
+
+    async def _in_seven_bits(self, body: OutgoingBody) -> OutgoingBody:
+        means = self._means
+        data = await deferToThreadPool(
+            means.reactor,  # type: ignore[arg-type]  # the reactor, of which most of us use the clock
+            means.threads,
+            _seven_bit,
+            body,
+        )
+        return replace(body, length=len(data), data=data, descriptor=-1, eightbit=False)
+
     async def _try_all(self, hops: tuple[Hop, ...], body: OutgoingBody) -> None:
         last: Verdict | None = None
         for hop in hops:
@@ -180,12 +200,12 @@ class Attempt:
         if link is not None:
             try:
                 await self._send_all(link, body)
-                return
             except ConnectionFault as fault:
                 if fault.undecided or fault.reply is not None:
                     raise
                 # It closed the connection as we began: it only did not want to wait. A new one, then.
-        await self._send_all(await self._open(hop), body)
+        while self._left and not self._stopping:
+            await self._send_all(await self._open(hop), body)
 
     async def _open(self, hop: Hop) -> Link:
         means = self._means
@@ -213,8 +233,10 @@ class Attempt:
 
     async def _send_all(self, link: Link, body: OutgoingBody) -> None:
         try:
-            while self._left and not self._stopping:
-                await self._send_some(link, self._left[:RECIPIENTS], body)
+            ready = await self._for(link, body)
+            recipients = most_recipients(link.client.extensions, RECIPIENTS)
+            while self._left and not self._stopping and not link.spent:
+                await self._send_some(link, self._left[:recipients], ready)
         finally:
             self._means.connections.give(link)
 
@@ -273,6 +295,15 @@ class Attempt:
             remote=remote,
             dialogue=fault.dialogue,
         )
+
+
+def _seven_bit(body: OutgoingBody) -> bytes:
+    """On a thread."""
+    data = body.data
+    if data is None:
+        with open(os.dup(body.descriptor), "rb") as file:
+            data = os.pread(file.fileno(), body.length, 0)
+    return as_seven_bit(data)
 
 
 def _moved(verdict: Verdict, recipient: QueueRecipient) -> Verdict:

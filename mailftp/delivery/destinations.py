@@ -15,6 +15,7 @@ from mailftp.delivery.routes import Hop
 from mailftp.delivery.verdict import Job
 from mailftp.settings import Concurrency
 from mailftp.smtp.client import SMTPClient
+from mailftp.smtp.client_limits import most_messages
 
 #: Seconds that a connection waits for another message, and messages that it carries at most: a far side that
 #: spreads its load by new connections gets one now and then.
@@ -196,6 +197,11 @@ class Link:
     client: SMTPClient
     used: int = 0
 
+    @property
+    def spent(self) -> bool:
+        """It has carried as many messages as it may."""
+        return self.used >= most_messages(self.client.extensions, MESSAGES)
+
 
 class Connections:
     """Connections between two messages."""
@@ -218,7 +224,7 @@ class Connections:
     def give(self, link: Link) -> None:
         """Keep it for a while, or say goodbye."""
         full = sum(map(len, self._kept.values())) >= self._most
-        if full or not link.client.usable or link.used >= MESSAGES:
+        if full or not link.client.usable or link.spent:
             self._quit(link)
             return
         timer = self._clock.callLater(IDLE_SECONDS, self._too_long, link)

@@ -7,17 +7,12 @@ section 3 knows that.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
 
-from mailftp.message.envelope import Budget, text_of
-from mailftp.message.fields import find, without
+from mailftp.message.envelope import Budget
 from mailftp.message.line_ends import crlf_only, to_crlf
 from mailftp.message.mime import Kind, Node, walk
-
-#: Octets of a part that are encoded at a time: whole lines of 76 characters.
-PIECE = 57 * 4096
-_ENCODING = "Content-Transfer-Encoding"
+from mailftp.message.part_encoding import base64_lines, encoding_of, is_text, with_encoding
 
 
 class BinaryFault(ValueError):
@@ -39,10 +34,10 @@ def _part(data: bytes, node: Node, whole: bool = False) -> Iterator[bytes]:
     header = data[node.header : node.body]
     if b"\0" in header or not crlf_only(header):
         raise BinaryFault("a header holds what is no text")
-    encoding = _encoding(data, node)
+    encoding = encoding_of(data, node)
     if node.nodes or node.kind is not Kind.LEAF:
         # RFC 2045 section 6.4: what holds parts is never encoded itself.
-        yield _with_encoding(header, b"8bit", whole) if encoding == b"binary" else header
+        yield with_encoding(header, b"8bit", whole) if encoding == b"binary" else header
         at = node.body
         for child in node.nodes:
             yield _lines(data[at : child.header])
@@ -56,30 +51,12 @@ def _part(data: bytes, node: Node, whole: bool = False) -> Iterator[bytes]:
         # The encoding has lines of its own, and what ends them means nothing.
         yield header
         yield _lines(body)
-    elif clean and (encoding != b"binary" or _is_text(node)):
-        yield _with_encoding(header, b"8bit", whole) if encoding == b"binary" else header
+    elif clean and (encoding != b"binary" or is_text(node)):
+        yield with_encoding(header, b"8bit", whole) if encoding == b"binary" else header
         yield body
     else:
-        yield _with_encoding(header, b"base64", whole)
-        yield from _encoded(body)
-
-
-def _encoding(data: bytes, node: Node) -> bytes:
-    spans = node.spans.get(_ENCODING.lower().encode(), ())
-    return text_of(data, spans[-1], Budget()).lower() if spans else b""
-
-
-def _is_text(node: Node) -> bool:
-    return node.content_type is None or node.content_type.maintype.lower() in (b"text", b"message")
-
-
-def _with_encoding(header: bytes, encoding: bytes, whole: bool) -> bytes:
-    """Without MIME-Version the field would mean nothing in a message (RFC 2045 section 4)."""
-    field = _ENCODING.encode() + b": " + encoding + b"\r\n"
-    if whole and find(header, "MIME-Version") is None:
-        field = b"MIME-Version: 1.0\r\n" + field
-    rest = without(header, (_ENCODING,))
-    return field + rest if rest.endswith(b"\r\n") else field + rest + b"\r\n"
+        yield with_encoding(header, b"base64", whole)
+        yield from base64_lines(body)
 
 
 def _lines(text: bytes) -> bytes:
@@ -87,12 +64,3 @@ def _lines(text: bytes) -> bytes:
     if b"\0" in text:
         raise BinaryFault("there is a NUL outside of its parts")
     return to_crlf(text)
-
-
-def _encoded(body: bytes) -> Iterator[bytes]:
-    for start in range(0, len(body), PIECE):
-        text = b64encode(body[start : start + PIECE])
-        lines = [text[at : at + 76] for at in range(0, len(text), 76)]
-        yield b"\r\n".join(lines)
-        if start + PIECE < len(body):
-            yield b"\r\n"

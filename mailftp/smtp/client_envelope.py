@@ -96,8 +96,7 @@ def mail_command(envelope: Envelope, extensions: Extensions) -> str:
     if "SIZE" in extensions:
         words.append(f"SIZE={envelope.size}")
     if envelope.eightbit and "8BITMIME" in extensions:
-        # Where it is not offered the octets go out as they are: hosts that do not know the word have
-        # taken them for thirty years, and to re-encode would break every DKIM signature.
+        # Where it is not offered, delivery has the message in 7 bits.
         words.append("BODY=8BITMIME")
     addresses = [envelope.reverse_path, *(recipient.address for recipient in envelope.recipients)]
     if "SMTPUTF8" in extensions and (envelope.smtputf8 or not "".join(addresses).isascii()):

@@ -145,6 +145,7 @@ class DestinationsTests(SynchronousTestCase):
 class FakeClient:
     def __init__(self) -> None:
         self.usable = True
+        self.extensions: dict[str, str] = {}
         self.quits = 0
 
     def quit(self) -> Deferred[None]:

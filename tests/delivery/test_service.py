@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from email import message_from_bytes
 from pathlib import Path
 
 from twisted.internet import reactor, ssl
@@ -434,6 +435,40 @@ class RetryTests(HouseCase):
         await self.routed(Behaviour(answers={"RCPT": "451-4.7.1 a\x1b[1mb\r\n451 4.7.1 c"}))
         message = await self.settled(await self.submit("bob@b.test"))
         self.assertEqual(message.recipients[0].last_error, "451 4.7.1 a?[1mb c")
+
+
+class CapabilityTests(HouseCase):
+    """What a far side can do decides how it gets a message."""
+
+    EIGHT = MESSAGE.replace(b"Body.", "Grüße.".encode())
+
+    async def test_without_8bitmime(self) -> None:
+        """It is sent in 7 bits, small or from a file, and decodes to what it was."""
+        for text in (self.EIGHT, self.EIGHT + "0123456789 ä\r\n".encode() * 20_000):
+            far = await self.routed(Behaviour(extensions=("PIPELINING",)))
+            message = await self.settled(await self.submit("bob@b.test", message=text, eightbit=True))
+            self.assertEqual(message.recipients[0].state.value, "delivered")
+            (taken,) = far.taken
+            self.assertTrue(taken.raw.isascii())
+            self.assertNotIn("BODY", taken.mail)
+            decoded = message_from_bytes(taken.message).get_payload(decode=True)
+            self.assertEqual(decoded, text.partition(b"\r\n\r\n")[2])
+            await self.stopped()
+
+    async def test_with_8bitmime(self) -> None:
+        """Octet for octet where it is offered."""
+        far = await self.routed()
+        await self.settled(await self.submit("bob@b.test", message=self.EIGHT, eightbit=True))
+        self.assertTrue(far.taken[0].message.endswith(self.EIGHT))
+        self.assertIn("BODY=8BITMIME", far.taken[0].mail)
+
+    async def test_limits(self) -> None:
+        """RFC 9422: as many recipients a message and messages a connection as the far side says."""
+        far = await self.routed(Behaviour(extensions=("PIPELINING", "LIMITS rcptmax=2 MAILMAX=2 RCPTMAX=x")))
+        message = await self.settled(await self.submit(*(f"u{n}@b.test" for n in range(7))))
+        self.assertEqual({r.state.value for r in message.recipients}, {"delivered"})
+        self.assertEqual([len(taken.rcpts) for taken in far.taken], [2, 2, 2, 1])
+        self.assertEqual(len(far.sessions), 2)
 
 
 class ConcurrencyTests(HouseCase):

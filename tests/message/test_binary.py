@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from mailftp.message.binary import PIECE, BinaryFault, as_lines
+from mailftp.message.binary import BinaryFault, as_lines
 from mailftp.message.line_ends import crlf_only
+from mailftp.message.part_encoding import PIECE
 
 OCTETS = bytes(range(256)) * 3 + b"\r\r\n\n--"
 
