@@ -13,6 +13,25 @@ from mailftp.origin.inspection import Inspection
 from mailftp.store.engine import BodySink
 from mailftp.store.records import StagedBody
 
+#: Octets of a header that every connection may hold while it arrives, and what all of them together may hold
+#: beyond that: whoever has opened ten thousand connections must not fill the memory with header lines.
+OWN, SHARED = 64 * 1024, 16 * 1024 * 1024
+
+
+class HeaderRoom:
+    """What is held of large headers on all connections."""
+
+    __slots__ = ("held",)
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    def take(self, octets: int) -> bool:
+        if self.held + octets > SHARED:
+            return False
+        self.held += octets
+        return True
+
 
 class InspectedSink:
     """A body sink in front of another."""
@@ -24,13 +43,16 @@ class InspectedSink:
         read_header: Callable[[bytes], bytes],
         limit: int,
         parts: PartsWatch,
+        room: HeaderRoom,
     ) -> None:
         """`read_header` is given the header as it came, and gives what is kept of it; `limit` is in octets of
         header."""
         self._sink, self._inspection = sink, inspection
         self._read_header, self._limit, self._parts = read_header, limit, parts
         self._held: bytearray | None = bytearray()
-        self._overflow = False
+        self._room, self._taken = room, 0
+        #: Why the message is refused: there is too much of its header.
+        self._overflow: Refused | None = None
 
     def write(self, data: bytes) -> Deferred[None] | None:
         if self._held is None:
@@ -38,21 +60,41 @@ class InspectedSink:
             if self._inspection is not None:
                 self._inspection.body(data)
             return self._sink.write(data)
-        if self._overflow:
+        if self._overflow is not None:
             return None
         # The empty line may have begun in the piece before.
         searched = max(0, len(self._held) - 3)
         self._held += data
         end = 0 if self._held.startswith(b"\r\n") else self._held.find(b"\r\n\r\n", searched) + 2
         if end > self._limit or (end == 1 and len(self._held) > self._limit):
-            self._overflow = True
+            self._overflow = Refused(552, "5.3.4", f"The header has more than {self._limit} octets")
+        elif end != 1:
+            return self._pass(end)
+        elif not self._has_room():
+            text = "Too many messages with large headers are arriving, try again later"
+            self._overflow = Refused(452, "4.3.1", text)
+        if self._overflow is not None:
             self._held.clear()
-            return None
-        return None if end == 1 else self._pass(end)
+            self._leave_room()
+        return None
+
+    def _has_room(self) -> bool:
+        wanted = max(0, len(self._held or b"") - OWN) - self._taken
+        if wanted <= 0:
+            return True
+        if not self._room.take(wanted):
+            return False
+        self._taken += wanted
+        return True
+
+    def _leave_room(self) -> None:
+        self._room.held -= self._taken
+        self._taken = 0
 
     def _pass(self, end: int) -> Deferred[None] | None:
         """Send on what is held; the header ends at `end`, and the empty line follows it, if there is one."""
         held, self._held = bytes(self._held or b""), None
+        self._leave_room()
         header = self._read_header(held[:end])
         self._parts.feed(held[end:])
         if self._inspection is not None:
@@ -60,8 +102,8 @@ class InspectedSink:
         return self._sink.write(header + held[end:])
 
     def finish(self) -> Deferred[StagedBody]:
-        if self._overflow:
-            return fail(Refused(552, "5.3.4", f"The header has more than {self._limit} octets"))
+        if self._overflow is not None:
+            return fail(self._overflow)
         wait = self._pass(len(self._held)) if self._held is not None else None
         if wait is None:
             return self._sink.finish()
@@ -69,6 +111,7 @@ class InspectedSink:
 
     def abort(self) -> None:
         self._held = bytearray()
+        self._leave_room()
         if self._inspection is not None:
             self._inspection.abandon()
         self._sink.abort()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mailftp.intake.envelope import Envelope
-from mailftp.intake.inspected import InspectedSink
+from mailftp.intake.inspected import HeaderRoom, InspectedSink
 from mailftp.intake.refused import Refused
 from mailftp.intake.structure import PartsWatch, Structure
 from mailftp.origin.checks import Checks
@@ -23,6 +23,7 @@ class Scrutiny:
     def __init__(self, settings: Settings, checks: Checks) -> None:
         self._settings, self._checks = settings, checks
         self._structure = Structure(settings.limits, checks.run)
+        self._room = HeaderRoom()
 
     def watch(self, envelope: Envelope, sink: BodySink, now: float) -> BodySink:
         """In front of where the message goes; what comes by LMTP was checked by the server beside us, and
@@ -31,6 +32,9 @@ class Scrutiny:
         if "LMTP" in origin.with_protocol:
             return sink
         inspection = checks.begin(origin.peer, origin.helo, envelope.sender, now)
+        if inspection is None and checks.trusts(origin.peer):
+            # A test server that catches everything: nothing is looked at, and nothing in its way.
+            return sink
 
         def read_header(header: bytes) -> bytes:
             if inspection is None:
@@ -40,7 +44,7 @@ class Scrutiny:
 
         envelope.inspection, envelope.parts = inspection, PartsWatch()
         limit = self._settings.limits.header_size
-        return InspectedSink(sink, inspection, read_header, limit, envelope.parts)
+        return InspectedSink(sink, inspection, read_header, limit, envelope.parts, self._room)
 
     async def judge(self, envelope: Envelope, body: StagedBody) -> None:
         """Wait for the checks of a message that is here whole, and note in its envelope what they found.

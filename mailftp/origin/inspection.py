@@ -35,6 +35,8 @@ from mailftp.origin.spf import Asking, Question, TemporaryFault, Verdict
 
 #: Signatures of one message that are verified; mailing lists and relays leave two or three.
 SIGNATURES = 5
+#: Ways in which a body is hashed for them; each costs as much as the one before.
+FORMS = 3
 #: Requests of a DMARC policy, the mildest first.
 _SEVERITY: tuple[Request, ...] = ("none", "quarantine", "reject")
 
@@ -140,6 +142,10 @@ class Inspection:
                 continue
             form = signature.relaxed_body, signature.length
             if form not in self._hashes:
+                if len(self._hashes) == FORMS:
+                    many = SignatureFault("too many lengths of the body are signed", "policy")
+                    self._signed.append(_Signed(octets, many))
+                    continue
                 self._hashes[form] = BodyHash(*form)
             name = f"{signature.selector}._domainkey.{signature.domain}"
             records = self._begin(self._enquiry.answer(_ask(name)))

@@ -146,6 +146,13 @@ class FindingTests(InspectionTestCase):
         keys = [name for name, _ in self.table.asked if "_domainkey" in name]
         self.assertEqual(len(keys), SIGNATURES)
 
+    def test_too_many_forms(self) -> None:
+        """A body is hashed three times and no more, however many lengths are signed."""
+        field = signed_by_us(MESSAGE, RSA)[: -len(MESSAGE)]
+        many = b"".join(field.replace(b"v=1;", b"v=1; l=%d;" % n) for n in range(4))
+        results = [finding.result for finding in self.find(many + MESSAGE).of("dkim")]
+        self.assertEqual(results, ["fail", "fail", "fail", "policy"])
+
     def test_trusted(self) -> None:
         """Signatures alone, and nothing is asked where there is none."""
         near = Peer.of("127.0.0.1", 4000)

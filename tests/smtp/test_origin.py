@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import globalLogPublisher
 
 from mailftp.dns.resolver import Answer
+from mailftp.intake import inspected
 from mailftp.intake.intake import Intake
 from mailftp.intake.submission import HEADER_LIMIT
 from mailftp.origin.checks import Checks, at_once
@@ -139,6 +140,18 @@ class MarkTests(OriginTestCase):
         line = b"X-Header: " + b"x" * 980 + b"\r\n"
         self.assertEqual(self.send(line * (HEADER_LIMIT // len(line) + 1) + b"\r\n")[:9], b"552 5.3.4")
         self.assertEqual(self.send(line * (HEADER_LIMIT // len(line)) + TEXT)[:4], b"250 ")
+
+    def test_many_large_headers(self) -> None:
+        """What all connections hold of headers is bounded; who is refused may come again."""
+        self.patch(inspected, "SHARED", 300_000)
+        clients = [self.connect("smtp") for _ in range(4)]
+        for client in clients:
+            client.exchange(b"EHLO mx.e.test\r\n" + ENVELOPE)
+            client.send((b"X-Header: " + b"x" * 980 + b"\r\n") * 200)
+        clients[0].drop()
+        answers = [client.exchange(b"\r\n" + TEXT + b".\r\n")[:9] for client in clients[1:]]
+        self.assertEqual(answers, [b"250 2.0.0", b"452 4.3.1", b"452 4.3.1"])
+        self.assertEqual(self.send((b"X-Header: " + b"x" * 980 + b"\r\n") * 200 + b"\r\n")[:4], b"250 ")
 
 
 class BelievedTests(OriginTestCase):
