@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mailftp.imap.chosen import choose
 from mailftp.imap.commands import Bad, No
 from mailftp.imap.context import Context
 from mailftp.imap.parser import Parser
@@ -283,18 +282,26 @@ def resolved(context: Context, key: Key) -> Criterion:
         # RFC 5032 section 3: YOUNGER is within the interval, its end included; OLDER is what is not.
         return Received(since=when) if key.younger else Received(before=when)
     if isinstance(key, Numbers):
-        if not context.selected.exists and not context.uidonly:
-            # Clients ask for 1:* whatever there is.
-            return Uids(())
-        return Uids(_spans(choose(context, key.wanted, by_uid=key.by_uid).uids))
+        return Uids(_spans(context, key.wanted, by_uid=key.by_uid))
     return key
 
 
-def _spans(uids: list[int]) -> tuple[tuple[int, int], ...]:
-    spans: list[tuple[int, int]] = []
-    for uid in uids:
-        if spans and uid == spans[-1][1] + 1:
-            spans[-1] = spans[-1][0], uid
-        else:
-            spans.append((uid, uid))
-    return tuple(spans)
+def _spans(context: Context, wanted: SequenceSet, *, by_uid: bool) -> tuple[tuple[int, int], ...]:
+    """As UIDs, first and last of each stretch; what it costs goes by what was written and not by what is
+    there. Raises Bad."""
+    if wanted.saved:
+        return tuple((uid, uid) for uid in context.saved)
+    if context.uidonly and not by_uid:
+        # RFC 9586 section 3.
+        raise Bad("UIDONLY is enabled: messages are named by their UIDs", b"UIDREQUIRED")
+    known = context.selected.uids()
+    if not known:
+        # Clients ask for 1:* whatever there is.
+        return ()
+    if by_uid:
+        return tuple(wanted.spans(known[-1]))
+    try:
+        found = wanted.numbers(len(known))
+    except ValueError as fault:
+        raise Bad(str(fault)) from None
+    return tuple((known[span.start], known[span.stop - 1]) for span in found)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from mailftp.message.index import MessageIndex
-from mailftp.store.criteria import HeaderTest, TextTest
+from mailftp.store.columns import Copied
+from mailftp.store.criteria import ColumnTest, HeaderTest, TextTest
 from mailftp.store.records import (
     Account,
     Alias,
@@ -177,6 +178,15 @@ class SearchMessages(Query[tuple[tuple[int, ...], ...]]):
     mailbox_id: int
     uids: tuple[int, ...]
     tests: tuple[HeaderTest | TextTest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchColumns(Query[tuple[bytes, ...]]):
+    """For each test a byte for each message, 1 for those that pass. Nothing is read: it is work for the
+    store's threads and not for the reactor's."""
+
+    columns: Copied
+    tests: tuple[ColumnTest, ...]
 
 
 @dataclass(frozen=True, slots=True)

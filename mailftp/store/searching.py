@@ -9,33 +9,29 @@ microseconds, and of each message it is known whether it matches for sure, and w
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from mailftp.store.columns import Columns, Copied, answer, within
 from mailftp.store.criteria import (
-    All,
     And,
+    ColumnTest,
     Criterion,
     Email,
-    HasFlag,
     HeaderTest,
-    Modseq,
     Not,
     Or,
     PlaceTest,
-    Received,
     Saved,
-    Size,
     Test,
     TextTest,
-    Uids,
 )
 from mailftp.store.engine import LimitReached
-from mailftp.store.queries import ListPlaces, Query, SearchIndex, SearchMessages
+from mailftp.store.queries import ListPlaces, Query, SearchColumns, SearchIndex, SearchMessages
 
 #: Tests of one search, and those that look into texts: each of the latter may read every message.
 TESTS_LIMIT = 1_000
@@ -43,6 +39,8 @@ TEXTS_LIMIT = 50
 #: Trees are walked by functions that call themselves.
 DEPTH_LIMIT = 200
 
+#: Tests times messages that are answered in the reactor's thread: 10 ms; more is done on the store's threads.
+AT_ONCE = 200_000
 #: What one read of messages takes at most: it holds a thread and a state of the database.
 PIECE_MESSAGES = 2_000
 PIECE_OCTETS = 8 << 20
@@ -50,19 +48,6 @@ PIECE_OCTETS = 8 << 20
 PIECE_HEADERS = 2_000
 #: The same of a full-text index, of which a word that is nearly everywhere makes it look into every text.
 PIECE_INDEX = 10_000
-
-
-class Columns(Protocol):
-    """A mailbox's listing, or what is kept of it (mailftp.imap.mailbox_state)."""
-
-    uids: array[int]
-    modseqs: array[int]
-    sizes: array[int]
-    received: array[float]
-    flag_numbers: array[int]
-
-    @property
-    def flag_sets(self) -> Sequence[frozenset[str]]: ...
 
 
 class Reads(Protocol):
@@ -80,19 +65,13 @@ class Search:
     def __init__(self, criterion: Criterion, columns: Columns) -> None:
         tests = check(criterion)
         self._criterion = criterion
-        self._uids = columns.uids[:]
-        self._sizes = columns.sizes[:]
+        self._columns = Copied.of(columns)
+        self._uids = self._columns.uids
         self._full = _number(b"\1" * len(self._uids))
         #: What was answered, and how.
-        self._known: dict[Test, tuple[int, int]] = {}
-        self._open: list[Test] = []
-        for test in tests:
-            answer = _by_columns(test, columns)
-            if answer is None:
-                self._open.append(test)
-                self._known[test] = 0, 0
-            else:
-                self._known[test] = self._full, _number(answer)
+        self._known: dict[Test, tuple[int, int]] = dict.fromkeys(tests, (0, 0))
+        self._by_columns = tuple(test for test in tests if isinstance(test, ColumnTest))
+        self._others = tuple(test for test in tests if not isinstance(test, ColumnTest))
 
     def _bounds(self, criterion: Criterion) -> tuple[int, int]:
         """Those that match for sure, and those that may."""
@@ -149,11 +128,12 @@ class Search:
         `progress` is told how many messages of how many were looked into. Fails with what the store fails
         with, NoSuchMailbox included.
         """
-        places = [test for test in self._open if isinstance(test, PlaceTest)]
+        await self._ask_columns(store)
+        places = [test for test in self._others if isinstance(test, PlaceTest)]
         if places and (doubtful := self.doubtful()):
             await self._ask_places(store, account_id, mailbox_id, places, doubtful)
         for kind in (HeaderTest, TextTest):
-            tests = tuple(test for test in self._open if isinstance(test, kind))
+            tests = tuple(test for test in self._others if isinstance(test, kind))
             if tests and (doubtful := self.doubtful()):
                 unknown = await self._ask_index(store, account_id, mailbox_id, tests, doubtful)
                 done = len(doubtful) - len(unknown)
@@ -186,21 +166,29 @@ class Search:
             unknown.extend(answer.unknown)
         return unknown
 
+    async def _ask_columns(self, store: Reads) -> None:
+        if len(self._by_columns) * len(self._uids) <= AT_ONCE:
+            rows = tuple(answer(test, self._columns) for test in self._by_columns)
+        else:
+            rows = await store.read(SearchColumns(self._columns, self._by_columns))
+        for test, row in zip(self._by_columns, rows, strict=True):
+            self._known[test] = self._full, _number(row)
+
     async def _ask_places(
         self, store: Reads, account_id: int, mailbox_id: int, tests: Iterable[Test], doubtful: array[int]
     ) -> None:
-        within = range(doubtful[0], doubtful[-1] + 1)
-        places = await store.read(ListPlaces(account_id, mailbox_id, within))
+        there = range(doubtful[0], doubtful[-1] + 1)
+        places = await store.read(ListPlaces(account_id, mailbox_id, there))
         asked = self._bits(doubtful)
-        there = set(self._uids)
+        known = set(self._uids)
         for test in tests:
             if isinstance(test, Saved):
-                hits = [_between(test, when) for when in places.saved]
+                hits = [within(test, when) for when in places.saved]
             elif isinstance(test, Email):
                 hits = [number == test.email_id for number in places.email_ids]
             else:
                 hits = [number == test.thread_id for number in places.thread_ids]  # type: ignore[union-attr]
-            self._learn(test, asked, self._bits(uid for uid in compress(places.uids, hits) if uid in there))
+            self._learn(test, asked, self._bits(uid for uid in compress(places.uids, hits) if uid in known))
 
     def _pieces(self, uids: array[int], *, whole: bool) -> Iterable[array[int]]:
         if not whole:
@@ -210,7 +198,7 @@ class Search:
         piece = array("I")
         octets = 0
         for uid in uids:
-            size = self._sizes[bisect_left(self._uids, uid)]
+            size = self._columns.sizes[bisect_left(self._uids, uid)]
             if piece and (octets + size > PIECE_OCTETS or len(piece) >= PIECE_MESSAGES):
                 yield piece
                 piece, octets = array("I"), 0
@@ -222,38 +210,6 @@ class Search:
 
 def _number(row: bytes | bytearray) -> int:
     return int.from_bytes(row, "little")
-
-
-def _between(test: Received | Saved, when: float) -> bool:
-    return (test.since is None or when >= test.since) and (test.before is None or when < test.before)
-
-
-def _by_columns(test: Test, columns: Columns) -> bytes | None:
-    """A byte for each message, 1 for those that pass; None where the columns do not know."""
-    if isinstance(test, All):
-        return b"\1" * len(columns.uids)
-    if isinstance(test, Uids):
-        row = bytearray(len(columns.uids))
-        for first, last in test.spans:
-            start, end = bisect_left(columns.uids, first), bisect_right(columns.uids, last)
-            row[start:end] = b"\1" * (end - start)
-        return bytes(row)
-    if isinstance(test, HasFlag):
-        wanted = test.flag.lower()
-        has = [any(flag.lower() == wanted for flag in flags) for flags in columns.flag_sets]
-        return bytes(map(has.__getitem__, columns.flag_numbers))
-    if isinstance(test, Received):
-        return bytes(_between(test, when) for when in columns.received)
-    if isinstance(test, Size):
-        above = -1 if test.above is None else test.above
-        if test.below is None:
-            return bytes(size > above for size in columns.sizes)
-        below = test.below
-        return bytes(above < size < below for size in columns.sizes)
-    if isinstance(test, Modseq):
-        least = test.least
-        return bytes(modseq >= least for modseq in columns.modseqs)
-    return None
 
 
 def tests_of(criterion: Criterion, depth: int = 0) -> Iterator[Test]:

@@ -66,7 +66,7 @@ class Searching:
         return list(await search.run(self.store, self.alice.id, self.listing.mailbox.id, **told))
 
     async def test_search_columns(self):
-        """What a listing knows needs no reading: flags without case, sizes, times, modseqs, UIDs."""
+        """What a listing knows: flags without case, sizes, times, modseqs, UIDs; at once or on a thread."""
         await self.fill()
         sizes, times, modseqs = self.listing.sizes, self.listing.received, self.listing.modseqs
         for criterion, expected in (
@@ -84,8 +84,10 @@ class Searching:
             (Received(times[1], times[3]), [2, 3]),
             (Modseq(modseqs[4]), [5, 6]),
         ):
-            search = Search(criterion, self.listing)
-            self.assertEqual((list(search.matches()), list(search.doubtful())), (expected, []))
+            self.assertEqual(await self.found(criterion), expected, criterion)
+            self.patch(searching, "AT_ONCE", 0)
+            self.assertEqual(await self.found(criterion), expected, criterion)
+            self.patch(searching, "AT_ONCE", 1000)
 
     async def test_search_places(self):
         """By identifiers, and by the time of saving."""

@@ -79,6 +79,7 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.ListPlaces: listing.list_places,
     queries.ReadReady: listing.read_ready,
     queries.ReadMessages: listing.read_messages,
+    queries.SearchColumns: searching.search_columns,
     queries.SearchMessages: searching.search_messages,
     queries.SearchIndex: searching.search_index,
     queries.SortMessages: sorting.sort_messages,

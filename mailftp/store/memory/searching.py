@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from mailftp.store.columns import answer
 from mailftp.store.engine import NoSuchMailbox
 from mailftp.store.inspecting import Inspection
 from mailftp.store.memory.mail import own_box
 from mailftp.store.memory.state import State
-from mailftp.store.queries import SearchIndex, SearchMessages
+from mailftp.store.queries import SearchColumns, SearchIndex, SearchMessages
 from mailftp.store.records import IndexAnswer
 
 
@@ -29,3 +30,7 @@ def search_index(state: State, query: SearchIndex) -> IndexAnswer:
     if own_box(state, query.account_id, query.mailbox_id) is None:
         raise NoSuchMailbox("the mailbox is gone")
     return IndexAnswer(query.uids, tuple(() for _ in query.tests))
+
+
+def search_columns(state: State, query: SearchColumns) -> tuple[bytes, ...]:
+    return tuple(answer(test, query.columns) for test in query.tests)

@@ -77,6 +77,7 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.ListPlaces: listing.list_places,
     queries.ReadReady: texts.read_ready,
     queries.ReadMessages: texts.read_messages,
+    queries.SearchColumns: searching.search_columns,
     queries.SearchMessages: searching.search_messages,
     queries.SearchIndex: searching.search_index,
     queries.SortMessages: sorting.sort_messages,

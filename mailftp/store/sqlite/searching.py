@@ -9,10 +9,11 @@ import zlib
 from collections.abc import Sequence
 
 from mailftp.message.index import Part, stored_root
+from mailftp.store.columns import answer
 from mailftp.store.criteria import HeaderTest, TextTest
 from mailftp.store.engine import NoSuchMailbox
 from mailftp.store.inspecting import Inspection
-from mailftp.store.queries import ReadMessages, SearchIndex, SearchMessages
+from mailftp.store.queries import ReadMessages, SearchColumns, SearchIndex, SearchMessages
 from mailftp.store.records import BodyRef, IndexAnswer
 from mailftp.store.sqlite.listing import chosen, numbers, owned
 from mailftp.store.sqlite.reading import View, remake, state_of
@@ -110,3 +111,7 @@ def _ask(
         hits = index.find(test, known) if known else set()
         found.append(tuple(uid for uid, email_id in there if email_id in hits) if hits else ())
     return IndexAnswer(unknown, tuple(found))
+
+
+def search_columns(view: View, query: SearchColumns) -> tuple[bytes, ...]:
+    return tuple(answer(test, query.columns) for test in query.tests)
