@@ -23,6 +23,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 
 from mailftp.delivery.service import DeliveryService
+from mailftp.dns.prepared import PreparedAnswers
 from mailftp.dns.resolver import Resolver
 from mailftp.dns.zone import Zones
 from mailftp.doors import AnyDoor, DatagramDoor, Door
@@ -205,11 +206,11 @@ class Server(MultiService):
         self._watch_certificates()
         self._ending.append(self._stop_watching)
 
-    async def _load_zones(self, settings: Settings) -> Zones:
+    async def _load_zones(self, settings: Settings) -> PreparedAnswers:
         """Raises ValueError for a zone or a key that cannot be used."""
         if not settings.listen.get("dns"):
-            return Zones(())
-        return await self._base.files.run(partial(load_zones, settings, keep=True))
+            return PreparedAnswers(Zones(()))
+        return await self._base.files.run(lambda: PreparedAnswers(load_zones(settings, keep=True)))
 
     def _open_doors(self, rooms: Rooms, anew: bool = True) -> None:
         """Let people in; with `anew` by new factories, else only at doors that have none."""
@@ -337,7 +338,7 @@ class Server(MultiService):
         settings, notes = fixed(self.settings, wanted)
         swap = await self._prepare_certificates(settings)
         try:
-            zones = await self._load_zones(settings)
+            answers = await self._load_zones(settings)
         except ValueError as fault:
             raise Refused(str(fault))
         if not self.running or self._rooms is None:
@@ -355,7 +356,7 @@ class Server(MultiService):
             raise Refused(str(fault))
         # From here on nothing can fail.
         swap()
-        self._base.serve_zones(zones, settings)
+        self._base.serve_zones(answers, settings)
         self._follow(settings, rooms, opened)
         self.heed(settings)
         if outbound is not None:

@@ -27,10 +27,10 @@ from mailftp.accounts.sasl import Mechanisms
 from mailftp.accounts.sessions import Sessions
 from mailftp.dns.authority import Authority
 from mailftp.dns.notify import Notifier
+from mailftp.dns.prepared import PreparedAnswers
 from mailftp.dns.resolver import Resolver
 from mailftp.dns.server import QueryFactory
 from mailftp.dns.servers import parse_server
-from mailftp.dns.zone import Zones
 from mailftp.files.home import IHome
 from mailftp.files.homes import Homes
 from mailftp.files.rules import Rulebook
@@ -131,11 +131,11 @@ class Foundations:
         self.transfer_log = None if log is None else TransferLog(log, form, self.files)
         self.watchers.own = () if self.transfer_log is None else (self.transfer_log,)
 
-    def serve_zones(self, zones: Zones, settings: Settings) -> None:
-        """Answer from these zones from now on, and tell the secondaries."""
+    def serve_zones(self, answers: PreparedAnswers, settings: Settings) -> None:
+        """Give these answers from now on, and tell the secondaries."""
         secondaries = tuple(map(parse_server, settings.dns.secondaries))
-        self.authority.change(zones, settings.dns.rate_limit, (server.address for server in secondaries))
-        self.notifier.change(zones, secondaries, answering_address(settings))
+        self.authority.change(answers, settings.dns.rate_limit, (server.address for server in secondaries))
+        self.notifier.change(answers.zones, secondaries, answering_address(settings))
 
     def parts(self) -> Iterable[tuple[Callable[[], object], Callable[[], object]]]:
         """(start, stop) of each, in the order of starting; stopping goes the other way. Each gives a Deferred

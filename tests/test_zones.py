@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailftp.dns.mail_zone import Site, mail_records, policy_id, sts_policy
 from mailftp.dns.serials import newer, next_serial
 from mailftp.dns.zone import Zone, ZoneFault
 from mailftp.origin.dkim_folder import make_key
@@ -183,6 +184,24 @@ class ContentTests(ZoneCase):
             self.assertEqual(own_addresses(settings), wanted, endpoint)
         everywhere = own_addresses(replace(self.settings, listen={"smtp": ("tcp:25",)}))
         self.assertTrue(all("." in address and address != "0.0.0.0" for address in everywhere), everywhere)
+
+    def test_with_a_web_server(self) -> None:
+        """Where there is https: MTA-STS with an id that goes by the policy, the names by which programs find
+        their settings, JMAP; with http alone, what is asked for by http."""
+        site = Site("mx.a.test", ("192.0.2.1",), ("mx.a.test",), ("a.test",), {"http": 80, "https": 443})
+        records = {(record.name, record.kind): record.data for record in mail_records(site, "a.test", {})}
+        for name in ("autoconfig", "autodiscover", "mta-sts"):
+            self.assertEqual(records[f"{name}.a.test.", "CNAME"], "mx.a.test.")
+        self.assertEqual(records["_jmap._tcp.a.test.", "SRV"], "0 1 443 mx.a.test.")
+        self.assertEqual(records["_autodiscover._tcp.a.test.", "SRV"], "0 1 443 mx.a.test.")
+        policy = sts_policy("mx.a.test")
+        self.assertIn("mode: enforce\r\nmx: mx.a.test\r\n", policy)
+        self.assertEqual(records["_mta-sts.a.test.", "TXT"], f'"v=STSv1; id={policy_id(policy)}"')
+        self.assertNotEqual(policy_id(policy), policy_id(sts_policy("mx2.a.test")))
+        site = replace(site, ports={"http": 80})
+        names = {record.name for record in mail_records(site, "a.test", {})}
+        self.assertIn("autoconfig.a.test.", names)
+        self.assertFalse({"autodiscover.a.test.", "mta-sts.a.test.", "_mta-sts.a.test."} & names)
 
     def test_wanted_by_the_world(self) -> None:
         """The same records without SOA and NS, for who hosts the domain elsewhere."""

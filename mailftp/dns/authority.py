@@ -26,12 +26,11 @@ class Authority:
         self._journal = Journal("dns")
         self._told = self._refused = float("-inf")
         self._per_second = -1
-        self.change(Zones(()), 0)
+        self.change(PreparedAnswers(Zones(())), 0)
 
-    def change(self, zones: Zones, per_second: int, secondaries: Iterable[str] = ()) -> None:
-        """Answer from these zones from now on; `secondaries` are addresses."""
-        self.zones = zones
-        self._answers = PreparedAnswers(zones)
+    def change(self, answers: PreparedAnswers, per_second: int, secondaries: Iterable[str] = ()) -> None:
+        """Give these answers from now on; `secondaries` are addresses."""
+        self._answers = answers
         self._secondaries = frozenset(ip_address(address.partition("%")[0]) for address in secondaries)
         if per_second != self._per_second:
             self._per_second = per_second
@@ -53,7 +52,7 @@ class Authority:
         request = TransferRequest.read(packet)
         if request is None:
             return None
-        zone = self.zones.get(request.name)
+        zone = self._answers.zones.get(request.name)
         if zone is None or peer.address not in self._secondaries:
             now = self._seconds()
             if now - self._refused >= _LINES:

@@ -71,10 +71,11 @@ class _Node:
 
 
 class PreparedAnswers:
-    """Answers about these zones, which do not change. New zones want a new object."""
+    """Answers about these zones, which do not change. New zones want a new object; making it takes 10 us for
+    each name, so zones that may be large are prepared on a thread."""
 
     def __init__(self, zones: Zones) -> None:
-        self._zones = zones
+        self.zones = zones
         self._nodes: dict[bytes, _Node] = {}
         #: By the node that says it, the type, and the place in the question of the nearest name that all
         #: such questions share.
@@ -92,30 +93,30 @@ class PreparedAnswers:
         """As `mailftp.dns.responder.respond`, which is asked for what is not usual."""
         # A query (no QR, opcode 0, no AA, no TC) with one question and at most something additional.
         if len(packet) < 17 or packet[2] & 0xFE or packet[4:10] != _ONE_QUESTION:
-            return respond(self._zones, packet, stream=stream)
+            return respond(self.zones, packet, stream=stream)
         at, starts = _HEADER, []
         try:
             while size := packet[at]:
                 starts.append(at - _HEADER)
                 at += size + 1
         except IndexError:
-            return respond(self._zones, packet, stream=stream)
+            return respond(self.zones, packet, stream=stream)
         end = at + 5
         name = packet[_HEADER : at + 1]
         kind = int.from_bytes(packet[at + 1 : at + 3], "big")
         usual = len(name) <= _NAME and kind not in _SPECIAL and packet[at + 3 : end] == _IN
         if not usual or any(packet[_HEADER + start] > 63 for start in starts):
-            return respond(self._zones, packet, stream=stream)
+            return respond(self.zones, packet, stream=stream)
         opt, limit = b"", PLAIN_PAYLOAD
         if len(packet) != end or packet[11] or packet[10]:
             extension = _extension(packet, end)
             if extension is None:
-                return respond(self._zones, packet, stream=stream)
+                return respond(self.zones, packet, stream=stream)
             opt, limit = extension
         # Octets of length are below 64, and no letter is.
         piece = self._piece(name.lower(), starts, kind)
         if piece is None:
-            return respond(self._zones, packet, stream=stream)
+            return respond(self.zones, packet, stream=stream)
         head, counts, additionals, octets = piece
         if end + len(octets) + len(opt) > (STREAM_PAYLOAD if stream else limit):
             # RFC 2181 section 9: TC, and nothing that could be taken for all.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from itertools import pairwise
+
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
@@ -72,3 +75,22 @@ class DnsmasqTests(TestCase):
         resolver = Resolver(DNS(servers=(f"127.0.0.1:{free_port()}",)), reactor)
         self.addCleanup(resolver.stop)
         await self.assertFailure(resolver.lookup("a.test", "MX"), Unresolved)
+
+
+class SourcePortTests(TestCase):
+    timeout = 30
+
+    async def test_ports(self) -> None:
+        """The kernel gives each question a port that cannot be told from those before."""
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(server.close)
+        server.bind(("127.0.0.1", 0))
+        resolver = Resolver(DNS(servers=(f"127.0.0.1:{server.getsockname()[1]}",)), reactor)
+        self.addCleanup(resolver.stop)
+        asked = [resolver.lookup(f"n{number}.test", "A") for number in range(40)]
+        for asking in asked:
+            asking.addErrback(lambda failure: failure.trap(Unresolved) and None)
+        ports = [server.recvfrom(4096)[1][1] for _ in asked]
+        steps = [after - before for before, after in pairwise(ports)]
+        self.assertEqual(len(set(ports)), 40)
+        self.assertGreater(len(set(steps)), 20)

@@ -12,6 +12,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailftp.dns.authority import Authority
+from mailftp.dns.prepared import PreparedAnswers
 from mailftp.dns.rate import CELLS, ResponseRate, Verdict, network
 from mailftp.dns.responder import truncated
 from mailftp.dns.zone import Zone, Zones
@@ -59,7 +60,7 @@ class AuthorityTests(SynchronousTestCase):
         globalLogPublisher.addObserver(events.append)
         self.addCleanup(globalLogPublisher.removeObserver, events.append)
         authority = Authority(clock.seconds)
-        authority.change(Zones((Zone(ORIGIN, SOA + BIG),)), 10)
+        authority.change(PreparedAnswers(Zones((Zone(ORIGIN, SOA + BIG),))), 10)
         packet = query("big.example.test.", "TXT", use_edns=0, payload=1232)
         replies = [authority.answer_datagram(packet, "192.0.2.1") for _ in range(1000)]
         self.assertEqual(replies.count(None), 495)

@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from mailftp.dns.authority import Authority
 from mailftp.dns.datagrams import QUERY, DatagramSocket
+from mailftp.dns.prepared import PreparedAnswers
 from mailftp.dns.server import CLIENTS, QueryFactory
 from mailftp.dns.zone import Zone, Zones
 from mailftp.wire.listener import ListenerService
@@ -31,7 +32,7 @@ class ServerTests(TestCase):
 
     def setUp(self) -> None:
         self.authority = Authority(reactor.seconds)
-        self.authority.change(Zones((Zone(ORIGIN, SOA + BIG),)), 0)
+        self.authority.change(PreparedAnswers(Zones((Zone(ORIGIN, SOA + BIG),))), 0)
         self.factory = QueryFactory(wiring("dns", clock=reactor), self.authority)
         # Both on one port, where clients look for TCP after a truncated answer.
         for self.port in free_ports(20):

@@ -21,6 +21,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from mailftp.dns import authority
+from mailftp.dns.prepared import PreparedAnswers
 from mailftp.dns.server import IDLE, QueryFactory
 from mailftp.dns.transfer import MESSAGE, TransferRequest, messages
 from mailftp.dns.zone import Zone, Zones
@@ -144,7 +145,7 @@ class StreamTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.zone = Zone(ORIGIN, SOA + MANY)
         self.authority = authority.Authority(Clock().seconds)
-        self.authority.change(Zones((self.zone,)), 0, ("192.0.2.1",))
+        self.authority.change(PreparedAnswers(Zones((self.zone,))), 0, ("192.0.2.1",))
         self.clock = Clock()
         self.factory = QueryFactory(wiring("dns", clock=self.clock), self.authority)
         self.query = dns.message.make_query(ORIGIN, "AXFR", id=99, use_edns=0).to_wire()

@@ -147,7 +147,7 @@ class AmplificationTests(NameFloodCase):
         self.assertLess(worst, 15)
         clock = Clock()
         authority = Authority(clock.seconds)
-        authority.change(Zones((zone,)), self.rate_limit)
+        authority.change(PreparedAnswers(Zones((zone,))), self.rate_limit)
         came = 0
         for _ in range(3):
             for _ in range(10_000):
