@@ -9,6 +9,7 @@ from twisted.python import usage
 
 from mailftp.cli.exits import CommandFailed
 from mailftp.cli.options import CONFIG, Options
+from mailftp.origin.dkim_folder import read_keys
 from mailftp.settings.file import SettingsFault, notices, read_settings
 from mailftp.settings.values import Wrong, a_domain
 from mailftp.setup.folder import FolderExists, make_folder
@@ -64,10 +65,21 @@ def init(options: InitOptions) -> None:
 class CheckOptions(Options):
     synopsis = "Usage: mailftp check [--config FILE]"
     longdesc = (
-        "Read the settings, certificates and zones and say what is wrong, a line for each fault. Exit status "
-        "0 or 1."
+        "Read the settings, certificates, zones and signing keys and say what is wrong, a line for each"
+        " fault. Exit status 0 or 1."
     )
     optParameters = [CONFIG]
+
+
+def _check_keys(folder: Path) -> None:
+    """Raises ValueError."""
+    try:
+        read_keys(folder)
+    except PermissionError:
+        # Whoever may not read the keys may still check the settings.
+        return
+    except OSError as fault:
+        raise ValueError(f"{fault.filename}: {fault.strerror}") from None
 
 
 def check(options: CheckOptions) -> None:
@@ -77,6 +89,8 @@ def check(options: CheckOptions) -> None:
             Certificates(settings.tls)
         if settings.listen.get("dns"):
             load_zones(settings, keep=False)
+        for domain in settings.domains:
+            _check_keys(settings.data / "dkim" / domain)
     except (SettingsFault, ValueError) as fault:
         raise CommandFailed(str(fault))
     for notice in notices(settings):

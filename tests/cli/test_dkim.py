@@ -78,6 +78,14 @@ class Commands(SynchronousTestCase):
             self.assertEqual(ended, status, arguments)
             self.assertIn(words, err)
 
+    def test_check(self) -> None:
+        """`mailftp check` reads the keys too: a broken one would be found by a message that is not signed."""
+        self.assertEqual(call("check", "--config", self.config)[0], 0)
+        (self.keys / "broken.pem").write_bytes(b"rubbish")
+        status, _, err = call("check", "--config", self.config)
+        self.assertEqual((status, err.count("\n")), (1, 1))
+        self.assertIn("broken.pem is no private key", err)
+
     def test_faults(self) -> None:
         (self.keys / "broken.pem").write_bytes(b"rubbish")
         for command in (("list",), ("show", "a.test"), ("rotate", "a.test")):

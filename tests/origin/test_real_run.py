@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailftp.accounts.passwords import make_verifier
 from mailftp.app import make_server
@@ -18,6 +18,7 @@ from mailftp.origin.findings import read_results
 from mailftp.settings import DNS, FTP, Argon2, Auth, OriginSettings, Settings
 from mailftp.store.units import AddAccount
 from tests.dns.dnsmasq import Dnsmasq
+from tests.interop.running import RunningServer
 from tests.origin.test_dkim import ED25519, MESSAGE, RSA, record, signed_by_dkimpy
 
 #: Where strangers call from: loopback has 16 million addresses, and each is one of its own.
@@ -101,3 +102,44 @@ class RealRunTests(TestCase):
         good = {"iprev": "pass", "spf": "pass", "dkim": "pass", "dmarc": "pass"}
         relayed = {**good, "iprev": "fail", "spf": "fail"}
         self.assertEqual(found, [good, relayed, {**good, "dkim": "fail"}, relayed])
+
+
+class Answering(RunningServer):
+    """One that answers for its zone too."""
+
+    services = ("smtp", "submission", "pop3", "dns")
+
+
+class TwoServersTests(SynchronousTestCase):
+    def test_signed_here_checked_there(self) -> None:
+        """A signs with keys that were rotated while it ran, and answers for its own zone; B asks there and
+        finds everything in order."""
+        a, b = Answering(self, "a.test"), Answering(self, "b.test")
+        a.configure(
+            f'[dns]\nzones = ["a.test"]\naddresses = ["127.0.0.1"]\n'
+            f'[delivery.routes]\n"b.test" = "127.0.0.1:{b.ports["smtp"]}"\n'
+        )
+        b.configure(
+            f'[dns]\nservers = ["127.0.0.1:{a.ports["dns"]}"]\n[origin]\ntrusted = []\n'
+            "[strangers]\ngreeting_delay = 0\n"
+        )
+        alice, bob = a.add_account("alice", "wonder land"), b.add_account("bob", "hungry")
+        a.start()
+        b.start()
+        done = a.cli("dkim", "rotate", "a.test", "--wait", "0")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        selectors = {line.split(b".")[0] for line in done.stdout.splitlines()}
+        with smtplib.SMTP("127.0.0.1", a.ports["submission"], timeout=60) as client:
+            client.login(alice, "wonder land")
+            client.sendmail(alice, [bob], f"From: {alice}\r\nSubject: signed\r\n\r\nHello.\r\n")
+        line = b.wait_for("accepted")
+        self.assertIn("spf=pass dkim=pass dkim=pass dmarc=pass", line["checks"])
+        client = poplib.POP3("127.0.0.1", b.ports["pop3"], timeout=60)
+        client.user(bob)
+        client.pass_("hungry")
+        header = b"\n".join(client.top(1, 0)[1])
+        client.quit()
+        self.assertEqual(header.count(b"DKIM-Signature:"), 2)
+        for selector in selectors:
+            self.assertIn(b"s=" + selector + b";", header)
+            self.assertIn(b"header.s=" + selector, header)
