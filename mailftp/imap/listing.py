@@ -216,6 +216,9 @@ async def _status(context: Context, value: tuple[str, tuple[bytes, ...]]) -> Ok:
     if b"HIGHESTMODSEQ" in items:
         context.enable_condstore()
     context.respond(status_line(context, found[0], items))
+    if context.view is not None and context.view.state.mailbox.id == found[0].mailbox.id:
+        # What is counted is told with it: no message comes later with a UID below this UIDNEXT.
+        await context.refresh()
     return Ok()
 
 

@@ -10,7 +10,7 @@ Mail (a class number of the survey, what it is, where it is shown):
  2  smuggling by us: hostile.test_smuggling.OutboundTests.test_outbound,
     smtp.test_client_session.DotStufferTests.test_smuggling
  3  commands behind STARTTLS: hostile.test_crossing.CrossingTests.test_starttls_injection,
-    wire.test_connection.Encryption.test_injection
+    wire.test_connection.Encryption.test_injection, hostile.test_imap.IMAPTests.test_starttls
  4  answers behind STARTTLS: hostile.test_crossing.CrossingTests.test_response_injection,
     smtp.test_client.TLSTests.test_injection
  5  a session fixed across STARTTLS: hostile.test_crossing.CrossingTests.test_session_fixation,
@@ -19,11 +19,12 @@ Mail (a class number of the survey, what it is, where it is shown):
  7  SASL identities: hostile.test_crossing.CrossingTests.test_aborted_logins,
     smtp.test_hostile.InjectionTests.test_authorization_identity, accounts.test_sasl.PlainTests.test_anything
  8  aborted logins: hostile.test_crossing.CrossingTests.test_aborted_logins,
-    pop3.test_server.TLSTests.test_aborted_exchanges
+    pop3.test_server.TLSTests.test_aborted_exchanges, hostile.test_imap.IMAPTests.test_aborted_logins
  9  memory before a login: hostile.test_floods.FloodTests.test_line_without_an_end,
     hostile.test_floods.FloodTests.test_thousand_in_the_middle,
     hostile.test_floods.FloodTests.test_many_commands_never_read
- 10 very many small things: hostile.test_floods.FloodTests.test_many_commands
+ 10 very many small things: hostile.test_floods.FloodTests.test_many_commands,
+    hostile.test_imap.IMAPTests.test_literals
  11 MIME bombs: hostile.test_bombs.BombTests.test_bombs, message.test_index.BoundTests.test_depth_and_parts
  12 header bombs: hostile.test_bombs.BombTests.test_bombs,
     message.test_address_list.AddressListTests.test_most
@@ -37,13 +38,16 @@ Mail (a class number of the survey, what it is, where it is shown):
  18 header lines of strangers: message.test_trace.TraceTests.test_no_injection,
     smtp.test_hostile.InjectionTests.test_nothing_of_the_client_ends_a_header_line
  20 paths that lead out: hostile.test_accounts.AccountTests.test_neighbours_files,
-    files.test_folder.Walls.test_traversal_corpus, files.test_homes.Names.test_dangerous_addresses
- 21 another's account: hostile.test_accounts.AccountTests.test_neighbours_files
+    files.test_folder.Walls.test_traversal_corpus, files.test_homes.Names.test_dangerous_addresses,
+    hostile.test_imap.IMAPTests.test_names_that_lead_out
+ 21 another's account: hostile.test_accounts.AccountTests.test_neighbours_files,
+    imap.test_accounts.AnotherAccountTests.test_out_of_reach
  22 removed and made again: hostile.test_accounts.AccountTests.test_successor
  23 which names exist: hostile.test_accounts.AccountTests.test_enumeration,
-    accounts.test_login.LoginTests.test_refused_alike, accounts.test_passwords.VerifyTests.test_nobody
+    accounts.test_login.LoginTests.test_refused_alike, accounts.test_passwords.VerifyTests.test_nobody,
+    hostile.test_imap.IMAPTests.test_names_alike
  29 other protocols: hostile.test_crossing.CrossingTests.test_browser,
-    hostile.test_crossing.CrossingTests.test_alpn
+    hostile.test_crossing.CrossingTests.test_alpn, hostile.test_imap.IMAPTests.test_other_protocols
  33 DNS: dns.test_answers.HostileTests.test_any_octets, dns.test_resolver.BeliefTests.test_guessing,
     dns.test_resolver.CaseTests.test_other_letters, hostile.test_names.RandomNamesTests.test_memory,
     hostile.test_names.RandomNamesTests.test_broken_packets,
@@ -51,6 +55,8 @@ Mail (a class number of the survey, what it is, where it is shown):
     dns.test_transfer.StreamTests.test_refused,
     delivery.test_routes.MXTests.test_loopback, delivery.test_routes.MXTests.test_our_address
  34 TLS sessions: hostile.test_crossing.CrossingTests.test_tickets, wire.test_tls.Sessions.test_other_service
+ 38 numbers of messages in many sessions: imap.test_model.ModelTests.test_sessions,
+    imap.test_server.SeveralTests.test_order
 
 Files:
 
