@@ -319,3 +319,7 @@ class QueueAttempts(Query[tuple[Attempt, ...]]):
 class NextDue(Query[float | None]):
     """Seconds from now, by the database's clock, until LeaseDue would find something; None when
     nothing waits."""
+
+
+#: Those that may take long.
+LONG = (SearchColumns, SearchIndex, SearchMessages, SortMessages, ThreadMessages)

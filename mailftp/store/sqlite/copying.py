@@ -22,7 +22,7 @@ def move_messages(tx: Transaction, unit: MoveMessages) -> Copied:
     """Raises NoSuchMailbox."""
     copied = _copy(tx, unit, hold_to_quota=False)
     # After the copy, so that the emails are never in no mailbox and are kept.
-    take_away(tx, unit.account_id, unit.mailbox_id, copied.sources)
+    take_away(tx, unit.account_id, unit.mailbox_id, copied.sources, moved=True)
     return copied
 
 

@@ -18,7 +18,7 @@ from mailftp.message.index import MessageIndex, index_message
 from mailftp.store.at_hand import AtHand
 from mailftp.store.engine import HISTORY, Store, StoreFault
 from mailftp.store.feed import Feed, Hear
-from mailftp.store.queries import Accounts, Query
+from mailftp.store.queries import LONG, Accounts, Query
 from mailftp.store.records import Change
 from mailftp.store.sqlite.blobs import Blobs
 from mailftp.store.sqlite.counts import Counts
@@ -37,6 +37,8 @@ R = TypeVar("R")
 
 #: Threads, each with a connection of its own.
 READERS = 3
+#: The same for searches, sorting and threading, which take seconds on a large mailbox: others do not wait.
+SEARCHERS = 2
 #: Threads that write large bodies on their way in.
 STAGERS = 3
 
@@ -74,6 +76,7 @@ class SQLiteStore(Store):
         self._at_hand = AtHand()
         self._journal = Journal("store")
         self._readers = ThreadPool(0, READERS, "store-read")
+        self._searchers = ThreadPool(0, SEARCHERS, "store-search")
         self._stagers = ThreadPool(0, STAGERS, "store-stage")
         self._staging = Staging(self._blobs, reactor, self._stagers, index)
         self._counts = Counts()
@@ -130,7 +133,8 @@ class SQLiteStore(Store):
         keeps = type(query) in AtHand.kinds
         if keeps and (kept := self._at_hand.answer(query)) is not None:
             return succeed(kept[0])
-        answer: Deferred[R] = deferToThreadPool(self._reactor, self._readers, self._read, query)
+        pool = self._searchers if isinstance(query, LONG) else self._readers
+        answer: Deferred[R] = deferToThreadPool(self._reactor, pool, self._read, query)
         if keeps:
             reading = self._at_hand.begins(query)
             answer.addCallbacks(reading.answered, reading.failed)
@@ -151,6 +155,7 @@ class SQLiteStore(Store):
         self._writer.run()
         # Waits for jobs that run still: not for the reactor's thread to do.
         self._readers.stop()
+        self._searchers.stop()
         self._stagers.stop()
         self._indexing.join()
         for connection in self._connections:
@@ -231,6 +236,7 @@ class SQLiteStore(Store):
     def _opened(self, started: Deferred[None]) -> None:
         self._open = True
         self._readers.start()
+        self._searchers.start()
         self._stagers.start()
         self._schedule_sweep(SWEEP_EVERY)
         listed = self.read(Accounts())

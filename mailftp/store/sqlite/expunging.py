@@ -20,8 +20,11 @@ def expunge(tx: Transaction, unit: Expunge) -> tuple[int, ...]:
     return take_away(tx, unit.account_id, unit.mailbox_id, unit.uids)
 
 
-def take_away(tx: Transaction, account_id: int, mailbox_id: int, wanted: Sequence[int]) -> tuple[int, ...]:
-    """Of a mailbox that is the account's. Answers the UIDs that were there, ascending."""
+def take_away(
+    tx: Transaction, account_id: int, mailbox_id: int, wanted: Sequence[int], *, moved: bool = False
+) -> tuple[int, ...]:
+    """Of a mailbox that is the account's. Answers the UIDs that were there, ascending. Where they are
+    `moved`, their emails are known to be in another mailbox."""
     row = tx.one(
         "SELECT group_concat(uid), group_concat(email_id), sum(size) FROM (SELECT uid, email_id, size"
         " FROM mailbox_messages NOT INDEXED"
@@ -47,7 +50,8 @@ def take_away(tx: Transaction, account_id: int, mailbox_id: int, wanted: Sequenc
         "UPDATE accounts SET octets = octets - ?, messages = messages - ? WHERE id = ?",
         (row[2], len(uids), account_id),
     )
-    note_destroyed(tx, account_id, modseq, "email", drop_emails(tx, json.loads(f"[{row[1]}]")))
+    if not moved:
+        note_destroyed(tx, account_id, modseq, "email", drop_emails(tx, json.loads(f"[{row[1]}]")))
     return tuple(uids)
 
 
