@@ -15,16 +15,18 @@ from __future__ import annotations
 import errno
 import re
 import socket
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import zip_longest
 from pathlib import Path
 
+from mailftp.delivery.mta_sts import Policy
 from mailftp.delivery.verdict import NotNow
 from mailftp.dns.mail import MailHost, NullMX, host_addresses, mail_hosts
 from mailftp.dns.resolver import NoSuchData, NoSuchName, ResolutionFault, Resolver, Unresolved
 from mailftp.settings import DeliveryRule, Settings
+from mailftp.wire.journal import Journal
 
 #: Addresses tried of one host, and connections tried in one attempt.
 ADDRESSES, HOPS = 2, 8
@@ -64,11 +66,20 @@ class Router:
     """`local_addresses` are (address, port) of our own SMTP listeners; it is looked at each time, so that it
     may be filled when they listen."""
 
-    def __init__(self, settings: Settings, resolver: Resolver, local_addresses: Collection[Address]) -> None:
-        """Raises ValueError for a route, a smarthost, or a file with a password that cannot be read."""
+    def __init__(
+        self,
+        settings: Settings,
+        resolver: Resolver,
+        local_addresses: Collection[Address],
+        policies: Callable[[str], Awaitable[Policy | None]] | None = None,
+    ) -> None:
+        """`policies` gives a domain's MTA-STS policy; without it nobody's counts. Raises ValueError for a
+        route, a smarthost, or a file with a password that cannot be read."""
         self._delivery, self._resolver = settings.delivery, resolver
         self._own_names = {settings.hostname.lower(), (settings.delivery.helo or settings.hostname).lower()}
         self._own = local_addresses
+        self._policies = policies
+        self._journal = Journal("delivery")
         self._routes = {domain.lower(): _named(text) for domain, text in self._delivery.routes.items()}
         smarthost = self._delivery.smarthost
         self._smarthost = _named(smarthost.host, 587) if smarthost else None
@@ -102,7 +113,9 @@ class Router:
     async def _by_rule(self, domain: str, rule: DeliveryRule) -> tuple[Hop, ...]:
         password, login = self._logins[id(rule)]
         if rule.to == "mx":
-            hops = tuple(replace(hop, tls=rule.tls) for hop in await self._by_mx(domain))
+            hops = await self._by_mx(domain)
+            if rule.tls != "opportunistic":
+                hops = tuple(replace(hop, tls=rule.tls) for hop in hops)
         else:
             named = _named(rule.to)
             tls = "required" if rule.username and rule.tls == "opportunistic" else rule.tls
@@ -168,16 +181,35 @@ class Router:
         better = self._better_than_us(hosts, port)
         if not better:
             raise NotNow("5.4.6", f"mail for {domain} comes back to this server", permanent=True)
+        better, tls = await self._by_policy(domain, better)
         hops = [
-            Hop(host.name, address, port)
+            Hop(host.name, address, port, tls=tls)
             for host in better
-            for address in _alternating(filter(self._reachable, host.addresses))[:ADDRESSES]
+            for address in _alternating(filter(self.reachable, host.addresses))[:ADDRESSES]
         ]
         if hops:
             return tuple(hops[:HOPS])
         if any(host.addresses for host in better):
             raise NotNow("5.4.4", f"the mail hosts of {domain} have no public address", permanent=True)
         raise NotNow("4.4.4", f"no address of a mail host of {domain} could be had")
+
+    async def _by_policy(self, domain: str, hosts: list[MailHost]) -> tuple[list[MailHost], str]:
+        """RFC 8461 section 5: the hosts that the domain's policy lets us call, and how. Raises NotNow."""
+        if self._policies is None or domain.startswith("["):
+            return hosts, "opportunistic"
+        policy = await self._policies(domain)
+        if policy is None or policy.mode == "none":
+            return hosts, "opportunistic"
+        allowed = [host for host in hosts if policy.allows(host.name)]
+        if policy.mode == "enforce":
+            if not allowed:
+                names = ", ".join(host.name for host in hosts[:5])
+                raise NotNow("4.7.0", f"the MTA-STS policy of {domain} allows none of its hosts: {names}")
+            return allowed, "required"
+        if len(allowed) < len(hosts):
+            named = [host.name for host in hosts if host not in allowed]
+            self._journal.warn("policy_not_met", domain=domain, hosts=named)
+        return hosts, "opportunistic"
 
     def _better_than_us(self, hosts: Iterable[MailHost], port: int) -> list[MailHost]:
         hosts = list(hosts)
@@ -191,7 +223,8 @@ class Router:
         limit = min(ours, default=None)
         return [host for host in hosts if limit is None or host.preference < limit]
 
-    def _reachable(self, address: str) -> bool:
+    def reachable(self, address: str) -> bool:
+        """Whether an address that a zone names may be called at all."""
         ip = _unmapped(address)
         if ip.is_unspecified or ip.is_multicast or str(ip) == "255.255.255.255":
             return False

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -18,12 +18,15 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from mailftp.delivery.attempt import Attempt, Means
 from mailftp.delivery.destinations import Connections, Destinations
+from mailftp.delivery.fetching import PolicyFetcher
 from mailftp.delivery.outcomes import Bookkeeping, Ended
+from mailftp.delivery.policies import Policies, PolicyFile
 from mailftp.delivery.reports import Reports
 from mailftp.delivery.routes import Address, Router
 from mailftp.delivery.rules import Rules
@@ -38,6 +41,8 @@ from mailftp.store.queries import NextDue
 from mailftp.store.records import Change, QueueMessage, QueueRecipient
 from mailftp.store.units import LeaseDue, RenewLeases, VoidLeases
 from mailftp.wire.journal import Journal
+
+T = TypeVar("T")
 
 #: Seconds that a lease holds, and after which it is renewed: three chances before it is lost.
 LEASE_SECONDS, RENEW_SECONDS = 120.0, 40.0
@@ -89,6 +94,7 @@ class DeliveryService(Service):
         self._store, self._reactor, self._now = store, reactor, now
         self._owner = f"{settings.hostname}/{secrets.token_hex(8)}"
         self._threads = ThreadPool(0, THREADS, "delivery")
+        self._policy_file: PolicyFile | None = None
         self._rules = Rules(delivery.rules)
         self._connections = Connections(reactor, delivery.concurrency.total)
         self._destinations = Destinations(delivery.concurrency, reactor.seconds)
@@ -99,7 +105,7 @@ class DeliveryService(Service):
                 raise ValueError(f"delivery.rules: no installed plugin brings the transport {name}")
         self._means = Means(
             store,
-            Router(settings, resolver, local_addresses),
+            self._router(settings, resolver, local_addresses, now),
             self._connections,
             reactor,
             self._threads,
@@ -129,6 +135,26 @@ class DeliveryService(Service):
         self._renewing = LoopingCall(self._renew)
         self._renewing.clock = reactor
         self._journal = Journal("delivery")
+
+    def _router(
+        self,
+        settings: Settings,
+        resolver: Resolver,
+        local_addresses: Collection[Address],
+        now: Callable[[], float],
+    ) -> Router:
+        """Raises ValueError."""
+        if not settings.delivery.mta_sts:
+            return Router(settings, resolver, local_addresses)
+        # Policies are fetched from where mail may be sent.
+        bare = Router(settings, resolver, local_addresses)
+        fetcher = PolicyFetcher(resolver, self._reactor, bare.reachable)
+        self._policy_file = PolicyFile(settings.data / "mta-sts.sqlite") if settings.data else None
+        policies = Policies(resolver, fetcher.fetch, now, self._policy_file, self._on_a_thread)
+        return Router(settings, resolver, local_addresses, policies.of)
+
+    def _on_a_thread(self, work: Callable[[], T]) -> Deferred[T]:
+        return deferToThreadPool(cast(IReactorFromThreads, self._reactor), self._threads, work)
 
     # Its life.
 
@@ -170,6 +196,8 @@ class DeliveryService(Service):
         if self._renewing.running:
             self._renewing.stop()
         await self._connections.close()
+        if self._policy_file is not None and self._policy_file.opened:
+            await self._on_a_thread(self._policy_file.close)
         # Nothing is left for them to do, so this does not wait.
         self._threads.stop()
 

@@ -181,6 +181,7 @@ class Delivery:
     routes: Mapping[str, str] = _made(
         dict, 'Where a domain\'s mail goes, "HOST:PORT" or "lmtp:HOST:PORT"; asked before MX.'
     )
+    mta_sts: bool = _key(True, "Keep to what domains say of their hosts' TLS by MTA-STS (RFC 8461).")
     rules: tuple[DeliveryRule, ...] = _key(
         (),
         "Other ways, by recipient, sender and attempt; asked before the routes, the first that fits holds.",
