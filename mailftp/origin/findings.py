@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mailftp.message.fields import iter_fields, value
 from mailftp.message.parameters import skip_comment
@@ -42,6 +43,12 @@ class Finding:
 
 def results_field(authserv_id: str, findings: Iterable[Finding]) -> bytes:
     """The field, folded, with its CRLF. Without findings it says that nothing was checked (section 2.2)."""
+    return _results_field(authserv_id, tuple(findings))
+
+
+@lru_cache(maxsize=512)
+def _results_field(authserv_id: str, findings: tuple[Finding, ...]) -> bytes:
+    # The same correspondents come again and again, and with them the same results.
     tokens = [authserv_id]
     for finding in findings:
         tokens[-1] += ";"

@@ -129,6 +129,8 @@ class Inspection:
             self._authors = [self._begin(self._discover(author)) for author in authors]
 
     def _find_signatures(self, header: bytes) -> None:
+        if b"dkim-signature" not in header.lower():
+            return
         for found in iter_fields(header):
             if found.name != b"dkim-signature":
                 continue
