@@ -40,7 +40,7 @@ class PartsWatch:
     def may_exceed(self, limits: Limits) -> bool:
         # Each part but the message itself follows a delimiter or is a message in a part with a type; each
         # that others are in has a type, the outermost in the header, and the innermost need not have one.
-        parts = 1 + self.delimiters + self._carry.count(_DELIMITER) + self.types
+        parts = 2 + self.delimiters + self._carry.count(_DELIMITER) + self.types
         return parts > limits.mime_parts or self.types + 2 > limits.mime_depth
 
 
