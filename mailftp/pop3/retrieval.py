@@ -50,7 +50,7 @@ class Retrieval:
         content = self._ahead.pop(wish.number, None)
         if content is None:
             return None
-        if self._coming is None and AHEAD_FIRST < self._window and len(self._ahead) <= self._window // 2:
+        if self._coming is None and AHEAD_FIRST < self._window and len(self._ahead) < self._window:
             self._look_ahead(deleted)
         return _reply(content, wish.lines)
 

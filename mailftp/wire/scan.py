@@ -65,6 +65,9 @@ class LineScanner:
         TOO_LONG is given as soon as a line is known to be too long, once; the rest of it, up to its end,
         is dropped as it comes.
         """
+        if self._position == len(self._data):
+            # Behind the last command of most chunks.
+            return None
         while True:
             found = self._data.find(self._end, max(self._looked, self._position))
             if found < 0:
