@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from contextlib import suppress
 from typing import Any
 
 from mailftp.accounts.credentials import Password
@@ -152,7 +153,7 @@ async def _ask(context: Context, challenge: bytes) -> bytes:
 
 
 async def _prove(context: Context, proven: Proven) -> Ok:
-    found = await _attempt(context, proven.credentials)
+    found = await _attempt(context, proven.credentials, proven.refusal)
     if proven.final is not None:
         try:
             # RFC 5802 section 5: after the server's signature the client has nothing to say.
@@ -164,12 +165,16 @@ async def _prove(context: Context, proven: Proven) -> Ok:
     return _enter(context, found)
 
 
-async def _attempt(context: Context, credentials: Any) -> LoggedIn:
-    """Response codes: RFC 5530 section 3."""
+async def _attempt(context: Context, credentials: Any, refusal: bytes | None = None) -> LoggedIn:
+    """Response codes: RFC 5530 section 3. `refusal` is the mechanism's word before them."""
     try:
         return await context.link.attempt(credentials)
     except LoginRefused as refused:
         context.failures += 1
+        if refusal is not None:
+            # RFC 7628 section 3.2.3: the response is a control-A; what else it may be changes nothing.
+            with suppress(SyntaxFault):
+                await _ask(context, refusal)
         raise No(str(refused), b"AUTHENTICATIONFAILED") from None
     except LoginThrottled as throttled:
         context.failures += 1

@@ -172,11 +172,7 @@ class _Link:
         return self._connection.factory.wiring.clock.seconds()
 
     def _channel(self) -> Channel:
-        connection = self._connection
-        allowed = connection.factory.login.offers(
-            secure=connection.secure, peer=connection.peer, service=connection.factory.wiring.service
-        )
-        return Channel(connection.secure, allowed, connection.tls_exporter() if connection.secure else None)
+        return self._connection.factory.login.channel(self._connection)
 
     def offer(self) -> Offer:
         channel, factory = self._channel(), self._connection.factory

@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from mailftp.accounts.checkers import StoreChecker
+from mailftp.accounts.checkers import CertificateChecker, StoreChecker
 from mailftp.accounts.login import Login
 from mailftp.accounts.passwords import HashingThreads, Passwords, make_verifier
 from mailftp.accounts.realm import MailRealm
@@ -58,6 +58,8 @@ class IMAPTestCase(TestCase):
     timeout = 60
     auth = Auth(failure_delay=0.0, argon2=CHEAP)
     messages = MESSAGES
+    #: Signs the certificates that clients log in with.
+    clients: certificates.Authority | None = None
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -86,7 +88,7 @@ class IMAPTestCase(TestCase):
             secret=b"kept",
             mark=lambda: self.sessions.mark,
         )
-        self.portal = Portal(realm, [self.checker])
+        self.portal = Portal(realm, [self.checker, CertificateChecker(self.store, DOMAINS)])
         self.factory = self.make_factory()
 
     def make_store(self) -> Any:
@@ -97,7 +99,7 @@ class IMAPTestCase(TestCase):
             service,
             "imap",
             clock=self.clock,
-            tls=certificates.service(self.mktemp(), service) if tls else None,
+            tls=certificates.service(self.mktemp(), service, self.clients) if tls else None,
             implicit_tls=service == "imaps",
             settings=replace(
                 Settings(folder=Path("/nonexistent"), data=Path("/nonexistent")),

@@ -15,7 +15,7 @@ MESSAGE = b"From: bob@example.test\r\nTo: bob@example.test\r\nSubject: by certif
 
 
 #: curl's names for our services.
-_SCHEMES = {"submissions": "smtps", "pop3s": "pop3s"}
+_SCHEMES = {"submissions": "smtps", "pop3s": "pop3s", "imaps": "imaps"}
 
 
 class CertificateTests(TestCase):
@@ -44,7 +44,7 @@ class CertificateTests(TestCase):
         return done.returncode, done.stdout + done.stderr
 
     def test_curl(self) -> None:
-        """Sends by submissions and fetches by pop3s with nothing but a certificate."""
+        """Sends by submissions and fetches by pop3s and imaps with nothing but a certificate."""
         message = self.folder / "message"
         message.write_bytes(MESSAGE)
         envelope = (
@@ -63,6 +63,10 @@ class CertificateTests(TestCase):
         self.assertEqual(status, 0, said)
         self.assertTrue(said.startswith(b"1 "), said)
         self.server.wait_for("login", name="bob@example.test", service="pop3s")
+        status, said = self.curl("imaps", "--user", "bob@example.test:")
+        self.assertEqual(status, 0, said)
+        self.assertIn(b'"/" INBOX', said.replace(b'"INBOX"', b"INBOX"))
+        self.server.wait_for("login", name="bob@example.test", service="imaps")
 
     def test_refused(self) -> None:
         """Another's account, and a certificate of another authority with the same names."""
