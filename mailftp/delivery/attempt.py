@@ -216,6 +216,8 @@ class Attempt:
             helo=means.helo,
             lmtp=hop.lmtp,
             tls=hop.tls,
+            tlsa=hop.tlsa,
+            domain=hop.domain,
             username=hop.username,
             password=hop.password,
             source=hop.source,

@@ -21,11 +21,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import zip_longest
 from pathlib import Path
 
+from mailftp.delivery.dane import NoDANE, host_records, vouched
 from mailftp.delivery.mta_sts import Policy
 from mailftp.delivery.verdict import NotNow
 from mailftp.dns.mail import MailHost, NullMX, host_addresses, mail_hosts
 from mailftp.dns.resolver import NoSuchData, NoSuchName, ResolutionFault, Resolver, Unresolved
 from mailftp.settings import DeliveryRule, Settings
+from mailftp.smtp.client_dane import TLSA
 from mailftp.wire.journal import Journal
 
 #: Addresses tried of one host, and connections tried in one attempt.
@@ -53,6 +55,9 @@ class Hop:
     #: Address and port of a SOCKS5 proxy, and the login there.
     socks: tuple[str, int] | None = None
     socks_login: tuple[str, str] | None = field(default=None, repr=False)
+    #: As in mailftp.smtp.client.Target, with tls "dane".
+    tlsa: tuple[TLSA, ...] = ()
+    domain: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,7 @@ class Router:
         self._own_names = {settings.hostname.lower(), (settings.delivery.helo or settings.hostname).lower()}
         self._own = local_addresses
         self._policies = policies
+        self._dane = settings.delivery.dane and settings.dns.trust_ad
         self._journal = Journal("delivery")
         self._routes = {domain.lower(): _named(text) for domain, text in self._delivery.routes.items()}
         smarthost = self._delivery.smarthost
@@ -182,9 +188,12 @@ class Router:
         if not better:
             raise NotNow("5.4.6", f"mail for {domain} comes back to this server", permanent=True)
         better, tls = await self._by_policy(domain, better)
+        secure = await self._by_dane(domain, better, port)
         hops = [
-            Hop(host.name, address, port, tls=tls)
-            for host in better
+            Hop(host.name, address, port, tls="dane", tlsa=tlsa, domain=domain)
+            if tlsa
+            else Hop(host.name, address, port, tls=tls)
+            for host, tlsa in secure
             for address in _alternating(filter(self.reachable, host.addresses))[:ADDRESSES]
         ]
         if hops:
@@ -210,6 +219,22 @@ class Router:
             named = [host.name for host in hosts if host not in allowed]
             self._journal.warn("policy_not_met", domain=domain, hosts=named)
         return hosts, "opportunistic"
+
+    async def _by_dane(
+        self, domain: str, hosts: list[MailHost], port: int
+    ) -> list[tuple[MailHost, tuple[TLSA, ...]]]:
+        """Each host with its TLSA records. Raises NotNow when there is none that may be called."""
+        if not self._dane or domain.startswith("[") or not await vouched(self._resolver, domain):
+            return [(host, ()) for host in hosts]
+        secure, faults = [], []
+        for host in hosts:
+            try:
+                secure.append((host, await host_records(self._resolver, host.name, port)))
+            except NoDANE as fault:
+                faults.append(str(fault))
+        if not secure:
+            raise NotNow("4.7.0", f"no host of {domain} may be called: {faults[0]}")
+        return secure
 
     def _better_than_us(self, hosts: Iterable[MailHost], port: int) -> list[MailHost]:
         hosts = list(hosts)

@@ -181,6 +181,9 @@ class Delivery:
     routes: Mapping[str, str] = _made(
         dict, 'Where a domain\'s mail goes, "HOST:PORT" or "lmtp:HOST:PORT"; asked before MX.'
     )
+    dane: bool = _key(
+        True, "Keep to the TLSA records of mail hosts (DANE, RFC 7672), where `dns.trust_ad` is set."
+    )
     mta_sts: bool = _key(True, "Keep to what domains say of their hosts' TLS by MTA-STS (RFC 8461).")
     rules: tuple[DeliveryRule, ...] = _key(
         (),

@@ -191,6 +191,7 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
             host_and_port(schemes=("lmtp",)),
             'a table such as { "example.org" = "mail.example.org:25" }',
         ),
+        "dane": truth(),
         "mta_sts": truth(),
         "rules": list_of(_table(shape.DeliveryRule), plural="tables, each [[delivery.rules]]"),
     },

@@ -29,6 +29,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from mailftp.smtp.client_body import DotStuffer, OutgoingBody
+from mailftp.smtp.client_dane import TLSA, authenticates, chain_of
 from mailftp.smtp.client_envelope import Envelope, Wishes
 from mailftp.smtp.client_reply import Reply
 from mailftp.smtp.client_session import (
@@ -71,9 +72,12 @@ class Target:
     helo: str
     lmtp: bool = False
     #: "opportunistic" (no certificate is checked, cleartext if STARTTLS fails on a fresh
-    #: connection), "required" (STARTTLS with a certificate for `host`), "implicit" (the same from the first
-    #: octet) or "none".
+    #: connection), "required" (STARTTLS with a certificate for `host`), "dane" (STARTTLS, and `tlsa` are kept
+    #: to), "implicit" (a certificate for `host`, from the first octet) or "none".
     tls: str = "opportunistic"
+    tlsa: tuple[TLSA, ...] = ()
+    #: The domain that the mail is for: a name that DANE-TA allows beside the host's.
+    domain: str = ""
     #: For a smarthost.
     username: str = ""
     password: str = ""
@@ -207,8 +211,8 @@ def _greeter(target: Target) -> Greeter:
     return Greeter(
         helo=target.helo,
         lmtp=target.lmtp,
-        tls=target.tls in ("opportunistic", "required"),
-        tls_required=target.tls == "required",
+        tls=target.tls in ("opportunistic", "required", "dane"),
+        tls_required=target.tls in ("required", "dane"),
         username=target.username,
         password=target.password,
         private=target.private,
@@ -260,7 +264,14 @@ class _Shell(Protocol):
         self._act(events)
 
     def handshakeCompleted(self) -> None:
-        description = describe(self.transport.getHandle())
+        connection = self.transport.getHandle()
+        description = describe(connection)
+        target = self._target
+        if target.tls == "dane":
+            names = [name for name in (target.host, target.domain) if name]
+            if not authenticates(target.tlsa, chain_of(connection), names):
+                self._broken(self.session.fault("its certificate is none that its TLSA records name"))
+                return
         if self._target.tls == "implicit":
             self.session.tls = description
             return
@@ -298,7 +309,7 @@ class _Shell(Protocol):
 
     def _start_tls(self) -> None:
         target = self._target
-        default = Opportunistic if target.tls == "opportunistic" else verified
+        default = Opportunistic if target.tls in ("opportunistic", "dane") else verified
         self.transport.startTLS(self._creator or default(target.host))
 
     # What delivery says.

@@ -14,6 +14,8 @@ class Table:
     def __init__(self) -> None:
         self.entries: dict[tuple[str, str], object] = {}
         self.asked: list[tuple[str, str]] = []
+        #: What the answers' AD bit says.
+        self.authentic = False
 
     def put(self, name: str, kind: str, *texts: str | Exception) -> Table:
         self.entries[name, kind] = texts
@@ -28,4 +30,4 @@ class Table:
         if isinstance(texts[0], Exception):
             return fail(texts[0])
         records = tuple(dns.rdata.from_text("IN", kind, text) for text in texts)
-        return succeed(Answer(records, name, 60, False))
+        return succeed(Answer(records, name, 60, self.authentic))
