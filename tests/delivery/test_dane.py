@@ -1,4 +1,4 @@
-"""DANE (RFC 7672): which hosts have TLSA records, what those allow, and a signed zone with unbound in between."""
+"""DANE (RFC 7672): which hosts have TLSA records, what those allow; a signed zone, and unbound over it."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class MatchingTests(SynchronousTestCase):
         self.assertFalse(self.allowed(TLSA(3, 1, 1, bytes(32))))
 
     def test_authority(self) -> None:
-        """Usage 2: the chain leads to what the record names, in the handshake or in the record itself, and the
-        name is right."""
+        """Usage 2: the chain leads to what the record names, in the handshake or in the record, and has the
+        right name."""
         hashed = TLSA(2, 0, 1, sha256(der(self.root)).digest())
         self.assertTrue(self.allowed(hashed, chain=[self.leaf, self.root]))
         self.assertTrue(self.allowed(hashed, chain=[self.leaf, self.root], names=("b.test", "mx.b.test")))
