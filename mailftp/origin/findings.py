@@ -14,6 +14,8 @@ from mailftp.message.trace import fold, one_line
 NAME = "Authentication-Results"
 #: Characters of a reason: what a far side's record or key had wrong goes in there.
 REASON = 120
+#: Octets in which a field has to say whose it is, comments before it included.
+AUTHOR = 1000
 
 _TOKEN = re.compile(r"[A-Za-z0-9.!#$%&'*+^_`{|}~/-]+\Z")
 #: The value of a property may be an address without quotes (section 2.2, pvalue).
@@ -85,7 +87,7 @@ def without_forged(header: bytes, authserv_id: str) -> bytes:
 
 def _author(text: bytes) -> bytes | None:
     """The authserv-id of a field's value, lower case; None where there is none to be read."""
-    at = 0
+    at, text = 0, text[:AUTHOR]
     while at < len(text):
         blank = _BLANK.match(text, at)
         if blank is not None:

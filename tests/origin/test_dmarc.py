@@ -157,6 +157,8 @@ class AuthorTests(SynchronousTestCase):
 
     def test_too_many(self) -> None:
         """A reader shows one of them: which one?"""
+        long = b"From: " + b"x" * 9000 + b" <a@e.test>\r\n"
+        self.assertRaises(SeveralAuthors, author_domains, long)
         many = b"From: " + b", ".join(b"a@e%d.test" % n for n in range(5)) + b"\r\n"
         for header in (
             b"From: a@e.test\r\nFrom: a@bank.test\r\n",

@@ -73,6 +73,7 @@ class ForgeryTests(SynchronousTestCase):
             b"Authentication-Results: mx.example.test(comment); spf=pass\r\n",
             b"Authentication-Results: mx.example.test.; spf=pass\r\n",
             b"Authentication-Results: ; spf=pass\r\n",
+            b"Authentication-Results: (" + b"x" * 2000 + b") mx.example.test; spf=pass\r\n",
             b"Authentication-Results:\r\n",
             b"Authentication-Results: (never ending mx.example.test; spf=pass\r\n",
         ):
