@@ -25,7 +25,9 @@ Mail (a class number of the survey, what it is, where it is shown):
     hostile.test_floods.FloodTests.test_many_commands_never_read
  10 very many small things: hostile.test_floods.FloodTests.test_many_commands,
     hostile.test_imap.IMAPTests.test_literals
- 11 MIME bombs: hostile.test_bombs.BombTests.test_bombs, message.test_index.BoundTests.test_depth_and_parts
+ 11 MIME bombs: hostile.test_bombs.BombTests.test_bombs, smtp.test_strangers.LimitTests.test_depth,
+    intake.test_inspected.SinkTests.test_any_message_cut_anywhere,
+    message.test_index.BoundTests.test_depth_and_parts
  12 header bombs: hostile.test_bombs.BombTests.test_bombs,
     message.test_address_list.AddressListTests.test_most
  13 quadratic time: message.test_index.BoundTests.test_time_is_linear,
@@ -48,6 +50,11 @@ Mail (a class number of the survey, what it is, where it is shown):
     hostile.test_imap.IMAPTests.test_names_alike
  29 other protocols: hostile.test_crossing.CrossingTests.test_browser,
     hostile.test_crossing.CrossingTests.test_alpn, hostile.test_imap.IMAPTests.test_other_protocols
+ 32 forged authors: origin.test_dmarc.AuthorTests.test_too_many,
+    origin.test_inspection.FindingTests.test_more_than_was_signed,
+    origin.test_inspection.FindingTests.test_the_strictest_author,
+    origin.test_findings.ForgeryTests.test_ours, origin.test_dkim.RefusalTests.test_changes,
+    delivery.test_signing.SigningTests.test_only_what_is_ours
  33 DNS: dns.test_answers.HostileTests.test_any_octets, dns.test_resolver.BeliefTests.test_guessing,
     dns.test_resolver.CaseTests.test_other_letters, hostile.test_names.RandomNamesTests.test_memory,
     hostile.test_names.RandomNamesTests.test_broken_packets,
@@ -55,6 +62,8 @@ Mail (a class number of the survey, what it is, where it is shown):
     dns.test_transfer.StreamTests.test_refused,
     delivery.test_routes.MXTests.test_loopback, delivery.test_routes.MXTests.test_our_address
  34 TLS sessions: hostile.test_crossing.CrossingTests.test_tickets, wire.test_tls.Sessions.test_other_service
+ 37 policies that a fault gets round: origin.test_inspection.PolicyTests.test_dmarc_undecided,
+    origin.test_inspection.FindingTests.test_off, origin.test_inspection.BudgetTests.test_questions
  38 numbers of messages in many sessions: imap.test_model.ModelTests.test_sessions,
     imap.test_server.SeveralTests.test_order
 
