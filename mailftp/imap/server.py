@@ -51,12 +51,14 @@ class IMAPConnection(Connection):
         failure.trap(CancelledError)  # type: ignore[no-untyped-call]  # untyped upstream
 
     def received(self, data: bytes) -> None:
+        # Two of these a command would be two system calls, so only who sends on before the answer is paused.
+        busy = not self.session.waiting
         if self._inflater is None:
             self.session.feed(data)
         else:
             self._inflater.feed(data)
             self._inflate()
-        if not self.session.waiting or self._inflates_more:
+        if busy or self._inflates_more:
             self.pause()
 
     def _inflate(self) -> None:

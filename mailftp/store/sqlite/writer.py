@@ -14,6 +14,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -65,6 +66,10 @@ class Batch:
     spare: list[tuple[Job, Path]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
+
+
+#: Octets of an index that is kept decoded for a while.
+_SMALL_INDEX = 4096
 
 
 class _Lost(Exception):
@@ -227,7 +232,7 @@ class Writer:
             )
             .fetchone()
         )
-        if row is not None and (known := MessageIndex.decode(row[1])) is not None:
+        if row is not None and (known := _decode(row[1])) is not None:
             return ReadyBody(row[0], body.size, body.data, known, row[1])
         index = self._index_of(body)
         return ReadyBody(row[0] if row else None, body.size, body.data, index, index.encode())
@@ -378,6 +383,16 @@ class Writer:
                 connection.close()
             except sqlite3.Error as fault:
                 self._journal.warn("closing the database failed", reason=str(fault))
+
+
+@lru_cache(maxsize=64)
+def _decode_small(stored: bytes) -> MessageIndex | None:
+    return MessageIndex.decode(stored)
+
+
+def _decode(stored: bytes) -> MessageIndex | None:
+    """A body that comes again comes again soon: to several accounts one after the other, or as a draft."""
+    return _decode_small(stored) if len(stored) <= _SMALL_INDEX else MessageIndex.decode(stored)
 
 
 def deliver(jobs: Iterable[Job]) -> None:
