@@ -19,7 +19,7 @@ from mailftp.imap.sequence import format_set
 from mailftp.imap.storing import MOST_FLAGS
 from mailftp.message.line_ends import LineEnds
 from mailftp.store.engine import SMALL_BODY, BodySink, NoSuchMailbox, NoSuchMessage
-from mailftp.store.queries import Mailboxes, MailUsage
+from mailftp.store.queries import AccountWithVerifier, Mailboxes, MailUsage
 from mailftp.store.records import Appended, StagedBody
 from mailftp.store.units import AppendMessages, NewMessage
 
@@ -183,7 +183,9 @@ async def _look_ahead(context: Context, offer: Message, name: str, staged: _Stag
     boxes = await context.store.read(Mailboxes(context.account.id))
     if all(box.name != name for box in boxes):
         raise _try_create()
-    quota = context.account.mail_quota
+    # As it is now: it may have been given more since the login.
+    known = await context.store.read(AccountWithVerifier(context.account.address))
+    quota = None if known is None else known[0].mail_quota
     if quota is None:
         quota = context.link.settings.quota.mail
     octets, _ = await context.store.read(MailUsage(context.account.id))

@@ -104,6 +104,10 @@ class AppendTests(IMAPTestCase):
         answer = client.exchange(b"a APPEND Sent {%d}\r\n" % len(LARGE))
         self.assertTrue(answer.startswith(b"a NO [OVERQUOTA] "), answer)
         self.assertIn(b"a OK", client.exchange(append(MESSAGE)))
+        # More is given while the session lasts.
+        self.quota(None)
+        answer = client.exchange(b"a APPEND Sent {%d}\r\n" % len(LARGE))
+        self.assertTrue(answer.startswith(b"+ "), answer)
 
     def test_no_mailbox(self):
         """TRYCREATE, before a large message is sent; and the mailbox is not made."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import tracemalloc
 
 from mailftp.imap.context import CONDSTORE, QRESYNC, UIDONLY
 from mailftp.imap.fetch_items import MAX_ITEMS, MAX_NAMES
@@ -247,6 +248,28 @@ class SessionTests(FetchTestCase):
             self.assertEqual(numbers, list(range(1, count + 1)), items)
         answer = self.ask(client, "FETCH 9004,2:3,9000:9001,1 (UID ENVELOPE)")
         self.assertEqual(re.findall(rb"UID ([0-9]+)", answer), [b"1", b"2", b"3", b"9000", b"9001", b"9004"])
+
+    def test_unread(self):
+        """A client that asks for all and reads nothing makes us hold a few pieces, and gets all at last."""
+        for number in range(2000):
+            self.put(b"Subject: %d\r\n\r\n" % number + b"x" * 4000)
+        for items, least in (
+            ("BODY.PEEK[]", 8_000_000),
+            ("ENVELOPE", 100_000),
+            ("BODY.PEEK[HEADER]", 50_000),
+        ):
+            client = self.enter("INBOX")
+            client.reading = False
+            tracemalloc.start()
+            client.send(b"a FETCH 1:* (%b %b)\r\n" % (items.encode(), b"UID FLAGS INTERNALDATE"))
+            held = tracemalloc.get_traced_memory()[0]
+            tracemalloc.stop()
+            self.assertLess(held, 3_000_000, items)
+            client.reading = True
+            answer = client.received()
+            self.assertGreater(len(answer), least)
+            self.assertEqual(answer.count(b" INTERNALDATE "), 2003)
+            self.assertTrue(answer.endswith(b"a OK done\r\n"))
 
     def test_expunged(self):
         """RFC 9051 section 7.1: what another session has expunged keeps its number and is passed over, and

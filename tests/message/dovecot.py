@@ -18,7 +18,7 @@ NOBODY = 65534
 #: Nested lists of octets and None.
 Value = Any
 
-_TOKEN = re.compile(rb'\s*(?:(\()|(\))|"((?:[^"\\]|\\.)*)"|\{([0-9]+)\}\r\n|([^\s()"{]+))', re.DOTALL)
+_TOKEN = re.compile(rb'\s*(?:(\()|(\))|"((?:[^"\\]|\\.)*)"|~?\{([0-9]+)\}\r\n|([^\s()"{]+))', re.DOTALL)
 
 
 def parse_values(text: bytes) -> list[Value]:
