@@ -11,8 +11,12 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import compress
 
 from mailftp.imap.mailbox_state import MailboxState
+
+#: Messages whose changed flags are remembered one by one.
+MANY = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,19 @@ class News:
 class SelectedView:
     """Sees all that `state` holds when it is made. `close` it when the mailbox is left."""
 
-    __slots__ = ("_changed", "_gone", "_horizon", "state")
+    __slots__ = ("_changed", "_gone", "_horizon", "_many", "_told", "state")
 
     def __init__(self, state: MailboxState) -> None:
         self.state = state
         #: The last UID that the client knows to exist; what is above comes with the next EXISTS.
         self._horizon = state.uidnext - 1
         #: Expunged and not told; in UID order. They keep their numbers.
-        self._gone: list[int] = []
+        self._gone = array("I")
+        #: Messages whose flags the client was not told of; where there are `_many`, all that are newer than
+        #: `_told` besides.
         self._changed: set[int] = set()
+        self._many = False
+        self._told = state.modseq
         state.add_view(self)
 
     def close(self) -> None:
@@ -54,14 +62,20 @@ class SelectedView:
     # What the mailbox's state tells.
 
     def note_changed(self, uid: int) -> None:
-        if uid <= self._horizon:
+        if uid <= self._horizon and not self._many:
             self._changed.add(uid)
+            if len(self._changed) > MANY:
+                # A session that asks for no news must not hold as many as there are messages.
+                self._many = True
 
     def note_expunged(self, uids: list[int]) -> None:
-        for uid in uids:
-            if uid <= self._horizon:
-                insort(self._gone, uid)
-                self._changed.discard(uid)
+        known = uids[: bisect_right(uids, self._horizon)]
+        if len(known) == 1:
+            insort(self._gone, known[0])
+        elif known:
+            # Two sorted runs, as in `uids`.
+            self._gone = array("I", sorted([*self._gone, *known]))
+        self._changed.difference_update(known)
 
     # Numbers.
 
@@ -150,6 +164,31 @@ class SelectedView:
             at = state.index(uid)
             if at is not None and state.modseqs[at] <= modseq:
                 self._changed.discard(uid)
+        if self._many:
+            others = self._newer(modseq)
+            if len(others) <= MANY:
+                self._changed.update(others)
+                self._many, self._told = False, state.modseq
+
+    def _take_changed(self) -> tuple[int, ...]:
+        if self._many:
+            self._changed.update(self._newer())
+        changed = tuple(sorted(self._changed))
+        self._changed, self._many, self._told = set(), False, self.state.modseq
+        return changed
+
+    def _newer(self, but: int = 0) -> list[int]:
+        """UIDs that the client knows, of messages that changed after `_told`, not those of one modseq."""
+        known, told = self._known, self._told
+        newer = (modseq > told and modseq != but for modseq in self.state.modseqs[:known])
+        return list(compress(self.state.uids[:known], newer))
+
+    def untold(self, uids: list[int]) -> set[int]:
+        """Those of these whose flags have changed without the client having been told."""
+        if self._many:
+            self._changed.update(self._newer())
+            return self._changed & set(uids)
+        return self._changed.intersection(uids) if self._changed else set()
 
     def take_news(self, *, expunges: bool) -> News:
         """What the client has to be told; it counts as told.
@@ -165,9 +204,8 @@ class SelectedView:
                 bisect_left(uids, uid) + at + 1 for at, uid in reversed(tuple(enumerate(self._gone)))
             )
             vanished = tuple(self._gone)
-            self._gone = []
-        changed = tuple(sorted(self._changed))
-        self._changed = set()
+            self._gone = array("I")
+        changed = self._take_changed()
         before = self.exists
         self._horizon = self.state.uidnext - 1
         exists = self.exists

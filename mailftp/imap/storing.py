@@ -64,6 +64,7 @@ async def _store(context: Context, value: _Store, *, by_uid: bool) -> Ok:
     if value.unchanged_since is not None:
         context.enable_condstore()
     _hold_to_limit(context, chosen, value)
+    expected = _Expected(context, chosen.uids, value)
     flagged = await context.store.commit(
         StoreFlags(
             context.account.id,
@@ -84,7 +85,7 @@ async def _store(context: Context, value: _Store, *, by_uid: bool) -> Ok:
     else:
         lines = iter(())
     if flagged.modseq:
-        view.forget(done, flagged.modseq)
+        view.forget(expected.met(done) if value.silent else done, flagged.modseq)
     for piece in lines:
         context.output.write(piece)
         await context.output.room()
@@ -92,6 +93,34 @@ async def _store(context: Context, value: _Store, *, by_uid: bool) -> Ok:
         return Ok("some had changed", b"MODIFIED " + _named(context, flagged.refused, by_uid=by_uid))
     _say_gone(chosen, by_uid=by_uid)
     return Ok()
+
+
+class _Expected:
+    """What a client that wants to hear nothing of its own STORE takes the flags for afterwards. Where
+    somebody else has changed some of them too, it has to hear all the same."""
+
+    def __init__(self, context: Context, uids: list[int], value: _Store) -> None:
+        self._state = state = context.selected.state
+        untold = context.selected.untold(uids) if value.silent else set()
+        self._before: dict[int, frozenset[str]] = {}
+        self._after: dict[frozenset[str], frozenset[str]] = {}
+        if not value.silent:
+            return
+        for uid in uids:
+            at = state.index(uid)
+            if at is not None and uid not in untold:
+                flags = self._before[uid] = state.flags(at)
+                if flags not in self._after:
+                    self._after[flags] = changed(flags, value.change, value.flags)
+
+    def met(self, uids: list[int]) -> list[int]:
+        """Those whose flags are what was to be expected."""
+        state, found = self._state, []
+        for uid in uids:
+            at, before = state.index(uid), self._before.get(uid)
+            if at is not None and before is not None and state.flags(at) == self._after[before]:
+                found.append(uid)
+        return found
 
 
 def _hold_to_limit(context: Context, chosen: Chosen, value: _Store) -> None:

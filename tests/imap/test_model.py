@@ -64,6 +64,8 @@ class Mirror:
     #: The last UID that can have been told of.
     horizon: int = 0
     idle: bool = False
+    #: Flags as it takes them to be, of messages that it was told some of.
+    believed: dict[int, frozenset[str]] = field(default_factory=dict)
     #: QRESYNC is enabled.
     qresync: bool = False
     #: Mailbox -> HIGHESTMODSEQ and flags by UID, when it last knew everything.
@@ -96,7 +98,7 @@ class Sessions(RuleBasedStateMachine):
                 self.leave_idle(mirror)
             if mirror.selected:
                 self.say(mirror, b"NOOP")
-                assert mirror.uids == list(self.boxes[mirror.selected].there)
+                self.current(mirror)
                 self.look(mirror)
         self.case.doCleanups()
 
@@ -152,13 +154,15 @@ class Sessions(RuleBasedStateMachine):
         assert told is None or int(told[1]) == uid, line
         flags = re.search(rb"FLAGS \(([^)]*)\)", found[3])
         if flags is not None:
-            assert frozenset(flags[1].decode().split()) == box.there[uid], (line, box)
+            mirror.believed[uid] = frozenset(flags[1].decode().split())
+            assert mirror.believed[uid] == box.there[uid], (line, box)
 
     def look(self, mirror: Mirror) -> None:
         """All flags, after all news."""
         answer = mirror.client.exchange(b"t UID FETCH 1:* (FLAGS)\r\n")
         found = re.findall(rb"\* (\d+) FETCH \(UID (\d+) FLAGS \(([^)]*)\)", answer)
         there = self.boxes[mirror.selected].there
+        mirror.believed = {uid: there[uid] for uid in mirror.uids}
         assert [
             (int(number), int(uid), frozenset(flags.decode().split())) for number, uid, flags in found
         ] == [(number, uid, flags) for number, (uid, flags) in enumerate(there.items(), 1)], answer
@@ -211,7 +215,7 @@ class Sessions(RuleBasedStateMachine):
             self.leave_idle(mirror)
         assert self.say(mirror, b"NOOP") == b"OK done"
         if mirror.selected:
-            assert mirror.uids == list(self.boxes[mirror.selected].there)
+            self.current(mirror)
             self.look(mirror)
 
     @rule(
@@ -242,6 +246,7 @@ class Sessions(RuleBasedStateMachine):
         )  # fmt: skip
         gone = not set(chosen) <= box.there.keys()
         answered = {at for at, uid in enumerate(mirror.uids, 1) if uid in chosen and uid in box.there}
+        believed = dict(mirror.believed)
         tagged = self.say(mirror, command)
         if not silent and not mirror.read_only:
             assert answered <= self.fetched
@@ -251,6 +256,14 @@ class Sessions(RuleBasedStateMachine):
             assert tagged.startswith(b"NO [EXPUNGEISSUED]"), tagged
         else:
             assert tagged == b"OK done", tagged
+        if silent and not mirror.read_only:
+            for uid in chosen:
+                if uid in believed:
+                    had = believed[uid]
+                    had = had | flags if sign == b"+" else had - flags if sign == b"-" else flags
+                    # What was told with the command is newer.
+                    if mirror.believed.get(uid) == believed[uid]:
+                        mirror.believed[uid] = had
 
     @rule(number=sessions, wanted=number_sets, by_uid=st.booleans())
     def fetch(self, number: int, wanted: list[tuple[int, int]], by_uid: bool) -> None:
@@ -312,8 +325,12 @@ class Sessions(RuleBasedStateMachine):
         self.current(mirror)
 
     def current(self, mirror: Mirror) -> None:
+        """After a command that brings all news, the client takes things to be as they are."""
         if mirror.selected:
-            assert mirror.uids == list(self.boxes[mirror.selected].there)
+            there = self.boxes[mirror.selected].there
+            assert mirror.uids == list(there)
+            for uid in mirror.uids:
+                assert mirror.believed.get(uid, there[uid]) == there[uid], (uid, mirror.believed, there)
 
     @rule(number=sessions, box=boxes, read_only=st.booleans())
     def select(self, number: int, box: str, read_only: bool) -> None:
@@ -329,7 +346,7 @@ class Sessions(RuleBasedStateMachine):
         assert b"t OK [READ-" in answer, answer
         mirror.selected, mirror.read_only = box, read_only
         there = self.boxes[box].there
-        mirror.uids = list(there)
+        mirror.uids, mirror.believed = list(there), {}
         mirror.horizon = self.boxes[box].next - 1
         assert b"* %d EXISTS\r\n" % len(there) in answer, answer
         if kept is not None and mirror.qresync:
@@ -359,7 +376,7 @@ class Sessions(RuleBasedStateMachine):
             box.there = {uid: flags for uid, flags in box.there.items() if "\\Deleted" not in flags}
         answer = mirror.client.exchange(b"t CLOSE\r\n" if expunging else b"t UNSELECT\r\n")
         assert answer.startswith(b"t OK"), answer
-        mirror.selected, mirror.uids = "", []
+        mirror.selected, mirror.uids, mirror.believed = "", [], {}
 
     @precondition(lambda self: hasattr(self, "boxes"))
     @invariant()

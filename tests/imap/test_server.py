@@ -10,6 +10,7 @@ from scramp import ScramClient
 from twisted.internet.defer import Deferred, fail
 
 from mailftp.accounts.passwords import make_verifier
+from mailftp.imap import selected
 from mailftp.imap.output import PIECE
 from mailftp.settings import Quota
 from mailftp.store.engine import StoreFault
@@ -380,6 +381,20 @@ class PressureTests(ServerTestCase):
         answer = client.received()
         self.assertEqual(answer.count(b"c OK done\r\n"), 200)
 
+    def test_many_changes(self) -> None:
+        """A session that asks for nothing holds few of the changes one by one, and is told of all at last;
+        of what it changed itself without wanting to hear of it, of nothing."""
+        self.patch(selected, "MANY", 50)
+        one, other = self.enter("INBOX"), self.enter("INBOX")
+        self.assertEqual(one.exchange(b"c STORE 1:1000 +FLAGS.SILENT (x)\r\n"), b"c OK done\r\n")
+        self.assertLess(len(other.protocol._shared.view._changed), 60)
+        one.exchange(b"d STORE 900:1100 +FLAGS.SILENT (y)\r\n")
+        self.assertEqual(other.exchange(b"c STORE 1000:1002 -FLAGS.SILENT (y)\r\n").count(b"FETCH"), 1100)
+        answer = one.exchange(b"e NOOP\r\n")
+        told = [b"* %d FETCH (FLAGS %b)\r\n" % (n, b"(x)" if n == 1000 else b"()") for n in range(1000, 1003)]
+        self.assertEqual(answer, b"".join(told) + b"e OK done\r\n")
+        self.assertEqual(other.exchange(b"d NOOP\r\n"), b"d OK done\r\n")
+
     def test_many_at_once(self) -> None:
         """A thousand commands in one write are answered in order, others having their turn meanwhile."""
         client = self.enter("INBOX")
@@ -441,7 +456,7 @@ class SeveralTests(ServerTestCase):
         )
         self.assertEqual(
             other.exchange(b"c UID STORE 3 +FLAGS.SILENT (z)\r\n"),
-            b"* 1 EXPUNGE\r\n* 1 FETCH (FLAGS (y))\r\nc OK done\r\n",
+            b"* 1 EXPUNGE\r\n* 1 FETCH (FLAGS (y))\r\n* 2 FETCH (FLAGS (x z))\r\nc OK done\r\n",
         )
 
     def test_silent_still_tells_what_others_did(self) -> None:
@@ -456,6 +471,29 @@ class SeveralTests(ServerTestCase):
             other.exchange(b"c NOOP\r\n"),
             b"* 1 FETCH (FLAGS (b))\r\n* 2 FETCH (FLAGS (a))\r\nc OK done\r\n",
         )
+
+    def test_silent_hides_nothing_of_others(self) -> None:
+        """A flag that another session set on the same message is told, also when it came with ours; what the
+        client knows is not."""
+        one, other = self.two()
+        mailbox = self.rows()[0].mailbox_id
+        self.commit(StoreFlags(self.ids["bob"], mailbox, (1,), FlagChange.ADD, frozenset({"a"})))
+        self.assertEqual(
+            one.exchange(b"c STORE 1 +FLAGS.SILENT (b)\r\n"), b"* 1 FETCH (FLAGS (a b))\r\nc OK done\r\n"
+        )
+        self.store.holding = (StoreFlags,)
+        one.send(b"d STORE 2 +FLAGS.SILENT (b)\r\n")
+        ((waiting, ours),) = self.store.held
+        self.store.holding = (ListMailbox,)
+        self.commit(StoreFlags(self.ids["bob"], mailbox, (2,), FlagChange.ADD, frozenset({"a"})))
+        ours().chainDeferred(waiting)
+        self.store.held.pop(0)
+        while self.store.held:
+            self.store.let_go()
+        self.assertEqual(one.received(), b"* 2 FETCH (FLAGS (a b))\r\nd OK done\r\n")
+        self.store.holding = ()
+        self.assertEqual(one.exchange(b"e STORE 3 +FLAGS.SILENT (b)\r\n"), b"e OK done\r\n")
+        self.assertIn(b"* 3 FETCH (FLAGS (b))\r\n", other.exchange(b"c NOOP\r\n"))
 
     def test_order(self) -> None:
         """A pipelined STORE and EXPUNGE never change places, though the store answers late."""
