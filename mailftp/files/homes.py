@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -11,7 +12,7 @@ from mailftp.files.folder import HomeFolder
 from mailftp.files.ground import Ground
 from mailftp.files.home import IHome
 from mailftp.files.remembered import Remembered
-from mailftp.files.rules import ANONYMOUS, Rulebook
+from mailftp.files.rules import ANONYMOUS, REMEMBERED, Rulebook
 from mailftp.files.threads import Runner
 from mailftp.files.usage import Usage
 from mailftp.settings import Settings
@@ -46,6 +47,8 @@ class Homes:
         self._digests = Digests()
         self._remembered = Remembered()
         self._rulebook = Rulebook(settings.ftp)
+        #: Joining paths takes as long as checking a password that is known.
+        self._root = lru_cache(maxsize=REMEMBERED)(self._make_root)
         self._usages: WeakValueDictionary[Path, Usage] = WeakValueDictionary()
 
     def home_for(self, address: str, quota: int | None) -> IHome:
@@ -56,10 +59,12 @@ class Homes:
         local, at, domain = address.rpartition("@")
         if not (local and at and domain):
             raise ValueError(f"not an address: {address!r}")
-        ftp = self._settings.ftp
-        root = ftp.root / folder_name(domain) / folder_name(local)
+        root = self._root(domain, local)
         account = address.lower()
         return self._home(root, account, self._usage(root, quota, self._rulebook.terms(account).names))
+
+    def _make_root(self, domain: str, local: str) -> Path:
+        return self._settings.ftp.root / folder_name(domain) / folder_name(local)
 
     def _home(self, root: Path, account: str, usage: Usage, create: bool = True) -> HomeFolder:
         ftp = self._settings.ftp

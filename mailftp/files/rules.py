@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 
 from mailftp.files.home import Path
@@ -13,6 +13,8 @@ from mailftp.settings import FTP, FTPFolder, FTPLimit, FTPRule, Network
 
 #: The name under which tables speak of who has no account.
 ANONYMOUS = "anonymous"
+#: Accounts whose policy and place are remembered, the latest ones.
+REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +35,14 @@ class Rulebook:
         self._rules = tuple((rule.accounts, _rule(rule)) for rule in ftp.rules)
         #: Accounts of one policy share it, and with it the listings that are remembered.
         self._policies: dict[Policy, Policy] = {}
+        #: Account -> its policy, of accounts that logged in: making one takes a tenth of a login.
+        self._known = lru_cache(maxsize=REMEMBERED)(self._make_policy)
 
     def policy(self, account: str) -> Policy:
         """`account` is an address in its full form, or ANONYMOUS, who may read where no rule says more."""
+        return self._known(account)
+
+    def _make_policy(self, account: str) -> Policy:
         made = Policy(
             read_only=account == ANONYMOUS,
             rules=tuple(rule for accounts, rule in self._rules if self.fits(accounts, account)),
