@@ -314,7 +314,8 @@ class _Fetch:
             index = MessageIndex.decode(texts.indexes[at]) if texts.indexes else None
             if index is None:
                 (index,) = await self._context.store.read(Indexes((body,)))
-        return Opened(text, prefix, body, index, whole=whole)
+        head = len(text) if self._header_only else None
+        return Opened(text, prefix, body, index, whole=whole, head=head)
 
 
 # The commands.

@@ -50,11 +50,20 @@ class Opened:
     """One message that is looked into. `text` is its prefix and its body, the prefix alone of a large body,
     or prefix and header where that is all that is wanted."""
 
-    __slots__ = ("_index", "body", "prefix", "text", "whole")
+    __slots__ = ("_head", "_index", "body", "prefix", "text", "whole")
 
     def __init__(
-        self, text: bytes, prefix: int, body: BodyRef, index: MessageIndex | None, *, whole: bool
+        self,
+        text: bytes,
+        prefix: int,
+        body: BodyRef,
+        index: MessageIndex | None,
+        *,
+        whole: bool,
+        head: int | None = None,
     ) -> None:
+        """`head` is where the header ends, when that is known."""
+        self._head = head
         self.text = text
         self.prefix = prefix
         self.body = body
@@ -77,7 +86,9 @@ class Opened:
             return locate(self.index, self.prefix, section)
         if section.kind is Kind.WHOLE:
             return Span(0, len(self.text))
-        start = header_bounds(self.text, self.prefix)[1]
+        start = self._head
+        if start is None:
+            start = self._head = header_bounds(self.text, self.prefix)[1]
         return Span(start, len(self.text)) if section.kind is Kind.TEXT else Span(0, start)
 
     def part(self, section: Section) -> Part | None:
