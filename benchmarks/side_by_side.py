@@ -234,13 +234,35 @@ class Bench:
             """No peer waits for the disk."""
             return store(Target("mailftp", self.lax.ports["ftp"]) if target.name == "mailftp" else target)
 
+        def changed(command: str) -> Measure:
+            """Listings a second when something changes before each."""
+
+            def measure(target: Target) -> float:
+                folder = (self.home if target.name == "mailftp" else self.work / "ftproot") / "many"
+                rates = []
+                for number in range(10):
+                    (folder / f"file-{number:05}.dat").write_bytes(b"x" * (time.monotonic_ns() % 1000))
+                    rates.append(run("list", "-f", "many", "-c", command, "-n", 1)(target))
+                return statistics.median(rates)
+
+            return measure
+
         return {
             "retr1GiB-drop": run("retr", "-f", "big", "-n", 2, "-w", 1 << 20),
             "retr1GiB-copy": run("retr", "-f", "big", "-n", 2, "-k"),
+            "retr1GiB-2": run("retr", "-f", "big", "-n", 1, "-j", 2, "-k"),
             "stor1GiB": store_alike,
             "stor1GiB-durable": store,
             "small4KiB": run("small", "-f", "small", "-n", 1000),
+            "small4KiB-8": run("small", "-f", "small", "-n", 2000, "-j", 8),
             "login": run("login", "-n", 300),
+            "login-8": run("login", "-n", 800, "-j", 8),
+            "list10000": run("list", "-f", "many", "-c", "LIST", "-n", 20),
+            "mlsd10000": run("list", "-f", "many", "-c", "MLSD", "-n", 20),
+            "list10000-changed": changed("LIST"),
+            "mlsd10000-changed": changed("MLSD"),
+            "tls-retr512MiB": run("retr", "-f", "mid", "-t"),
+            "tls-small4KiB": run("small", "-f", "small", "-n", 400, "-t"),
         }
 
     def fill_ftp(self, server: RunningServer) -> None:
@@ -251,9 +273,10 @@ class Bench:
         self.home, self.lax_home = (one.folder / "data/files/bench.test/u0" for one in (server, self.lax))
         self.home.mkdir(parents=True, exist_ok=True)
         (self.lax_home / "up").mkdir(parents=True)
-        for name in ("small", "up"):
+        for name in ("small", "up", "many"):
             shutil.copytree(root / name, self.home / name)
-        os.link(root / "big", self.home / "big")
+        for name in ("big", "mid"):
+            os.link(root / name, self.home / name)
 
     def fill_pop(self, server: RunningServer, tests: list[str]) -> None:
         """2,000 messages of 10 KiB, the same in the peer's Maildir and in our store."""

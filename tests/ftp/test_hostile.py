@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.logger import globalLogPublisher
@@ -217,6 +219,87 @@ class States(MemoryCase):
             self.say(f"MFMT 20010101000000 {path}", "RNFR a", f"RNTO {path}", f"RNFR {path}", "RNTO /a")
         self.assertEqual(secret.read_bytes(), b"not yours")
         self.assertEqual(self.shown(), ["a"])
+
+    def test_newer_commands_that_lead_out(self) -> None:
+        """Nor does any other command that takes a path: checksums, facts, trees, SITE; each is tried with a
+        link in the home as well, which none follows."""
+        outside = self.top / "files" / "example.test" / "secret"
+        self.log_in("MKD a", "MKD a/b")
+        outside.mkdir()
+        (outside / "f").write_bytes(b"not yours")
+        os.symlink(outside, self.home / "link")
+        before = os.stat(outside / "f"), os.stat(outside)
+        for path in (
+            "../secret/f",
+            "/../secret/f",
+            "a/../../secret/f",
+            "link/f",
+            "/link/../link/f",
+            "./link//f",
+        ):
+            for command in (
+                "HASH {}", "XCRC {}", "XMD5 {}", "XSHA {}", "XSHA1 {}", "XSHA256 {}", "XSHA512 {}", "MD5 {}",
+                "MFCT 20010101000000 {}", "MFF UNIX.mode=0777; {}", "MFMT 20010101000000 {}",
+                "SITE CHMOD 777 {}", "SITE UTIME 200101010000 {}", "SITE CPFR {}", "RMDA {}", "DSIZ {}",
+                "SITE RMDIR {}", "SITE CHGRP 0 {}", "COMB a/new {}", "COMB {} a/new", "AVBL {}",
+                "SITE SYMLINK x {}/up", "MDTM 20010101000000 {}", "LIST -R {}", "LIST -lt {}",
+            ):  # fmt: skip
+                code = self.codes(self.say("PASV", command.format(path)))[-1]
+                self.assertIn(code, ("550", "553"), (command, path))
+            self.say("MKD a/c", "SITE CPFR a/c", f"SITE CPTO {path}", "RMD a/c")
+        for command in ("RMDA link", "SITE RMDIR link", "DSIZ link", "SITE CHMOD 777 link", "CWD link"):
+            self.assertEqual(self.codes(self.say(command)), ["550"], command)
+        after = os.stat(outside / "f"), os.stat(outside)
+        for old, new in zip(before, after, strict=True):
+            self.assertEqual((old.st_mode, old.st_mtime_ns), (new.st_mode, new.st_mtime_ns))
+        self.assertEqual(os.listdir(outside), ["f"])
+
+    def test_names_that_would_end_a_reply(self) -> None:
+        """A name with controls in it ends no reply and begins none, whoever repeats it."""
+        self.log_in()
+        self.home.mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(("a\r226 Done", "b\x1b[2J", "c\x07")):
+            (self.home / name).write_bytes(b"x")
+            for command in (
+                "HASH {}",
+                "MD5 {}",
+                "XCRC {}",
+                "MFMT 20010203040506 {}",
+                "MLST {}",
+                "MFF modify=20010203040506; {}",
+            ):
+                (answer, *more) = self.answers(f"{command.format(name)}\r\n".encode())
+                self.assertRegex(answer + "".join(more), r"\A[^\x00-\x1f\x7f]*\Z", (number, command))
+
+    def test_numbers_of_newer_commands(self) -> None:
+        """RANG, SITE IDLE, LPRT and the ranges of checksums take digits and nothing else."""
+        self.log_in()
+        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "f").write_bytes(b"x")
+        numbers = ("-1", "+1", "0x1", "1e1", "1_0", "\u0663", str(2**63), str(2**64), "9" * 30, "1.0", "")
+        for number in numbers:
+            for command in (
+                "RANG 0 {}",
+                "RANG {} 9",
+                'XCRC "f" {}x',
+                "SITE IDLE {}x",
+                "LPRT 4,4,127,0,0,1,2,{},1",
+            ):
+                code = self.codes(self.say(command.format(number)))[0]
+                self.assertIn(code, ("501", "550"), (command, number))
+        self.assertEqual(self.say("NOOP"), ["200 Here I am"])
+
+    def test_listings_are_bounded(self) -> None:
+        """LIST -R, asked for again and again, holds no more than one listing at a time for each session."""
+        self.log_in("MKD d")
+        for number in range(200):
+            (self.home / "d" / f"{number}").mkdir()
+        data = self.passive()
+        data.reading = False
+        self.client.send(b"LIST -R\r\n" * 100)
+        self.answers()
+        self.assertLess(len(self.client.protocol.session._queue), 200)
+        self.assertLess(data.transport.unsent, 1_000_000)
 
     def test_forged_log_lines(self) -> None:
         """What a client says reaches the log only as a field, never as its text."""
