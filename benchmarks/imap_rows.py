@@ -20,7 +20,7 @@ from typing import Protocol
 CROWD, SOME = 100_000, 10_000
 SIZE = 4096
 #: Messages in one APPEND when our side is filled.
-TOGETHER = 500
+TOGETHER = 400
 IDLING = 1000
 
 

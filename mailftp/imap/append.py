@@ -26,7 +26,7 @@ from mailftp.store.units import AppendMessages, NewMessage
 #: Messages of one command, which are committed together, and octets of those that wait for it in memory:
 #: bodies up to SMALL_BODY. A client that restores a folder sends a few hundred at one time.
 MOST_MESSAGES = 1000
-MOST_OCTETS = 8 * 1024 * 1024
+MOST_OCTETS = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,10 @@ class _Staged:
         self._sinks.append(sink)
 
     def add(self, body: StagedBody, about: _About, now: float) -> None:
-        self.octets += body.size if body.data is not None else 0
+        if body.data is not None:
+            self.octets += body.size
+            # There is no file to be removed, and the sink holds the octets once more.
+            self._sinks.pop()
         received = about.received if about.received is not None else float(int(now))
         self.messages.append(NewMessage(body, received, about.flags))
 

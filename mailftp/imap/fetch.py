@@ -202,7 +202,7 @@ class _Fetch:
             query = ReadMessages(account, mailbox, asked, self._header_only, self._with_index)
             found.texts = await store.read(query)
         if len(found.answers) < bool(self._ready) + self._places + bool(self._texts):
-            raise LookupError("the mailbox is gone")
+            raise No("the mailbox is gone", b"NONEXISTENT")
         return found
 
     async def _mark_seen(self, uids: array[int]) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, fail
+from pathlib import Path
+
+from twisted.internet.defer import Deferred, fail, succeed
 
 from mailftp.imap.append import MOST_MESSAGES
 from mailftp.settings import Limits
 from mailftp.store.engine import SMALL_BODY, StoreFull
 from mailftp.store.queries import Bodies
+from mailftp.store.records import StagedBody
 from mailftp.store.units import SetAccount
 from tests.imap.mailboxes import IMAPTestCase
 
@@ -20,9 +23,11 @@ def append(message: bytes, *, mailbox: bytes = b"Sent", plus: bytes = b"+", tag:
 
 
 class Sinks:
-    """What `stage` of a store gave, looked at."""
+    """What `stage` of a store gave and nobody has finished or aborted. A large body is told to be in a file,
+    as a store on a disk has it: it has to be aborted also when it is finished."""
 
-    def __init__(self, store) -> None:
+    def __init__(self, case, store) -> None:
+        self.case = case
         self.open: list[object] = []
         self._stage = store.stage
         store.stage = self.stage
@@ -37,7 +42,16 @@ class Sinks:
                 self.open.remove(sink)
             abort()
 
-        sink.abort = aborted
+        finish = sink.finish
+
+        def finished():
+            body = self.case.successResultOf(finish())
+            if body.size > SMALL_BODY:
+                return succeed(StagedBody(body.size, body.sha256, path=Path("/nonexistent")))
+            self.open.remove(sink)
+            return succeed(body)
+
+        sink.abort, sink.finish = aborted, finished
         return sink
 
 
@@ -121,13 +135,14 @@ class AppendTests(IMAPTestCase):
     def test_full_disk(self):
         """Found while the message is staged, or at the commit: NO, and the connection goes on."""
         client = self.enter()
-        sinks = Sinks(self.store)
+        sinks = Sinks(self, self.store)
         commit = self.store.commit
         self.store.commit = lambda unit: fail(StoreFull("the disk is full"))
-        answer = client.exchange(append(MESSAGE))
-        self.assertEqual(answer, b"a NO [UNAVAILABLE] the disk is full\r\n")
+        for text in (MESSAGE, LARGE):
+            answer = client.exchange(append(text))
+            self.assertEqual(answer, b"a NO [UNAVAILABLE] the disk is full\r\n")
+            self.assertEqual(sinks.open, [])
         self.store.commit = commit
-        self.assertEqual(sinks.open, [])
         self.assertIn(b"a OK", client.exchange(append(MESSAGE)))
         self.assertEqual(len(self.rows("Sent")), 1)
 
@@ -161,7 +176,7 @@ class AppendTests(IMAPTestCase):
 
     def test_client_gone(self):
         """A message that does not come to its end is given up, at once and without a trace."""
-        sinks = Sinks(self.store)
+        sinks = Sinks(self, self.store)
         for how in ("drop", "end"):
             client = self.enter()
             client.send(b"a APPEND Sent {1000+}\r\nSubject: half")
@@ -173,13 +188,13 @@ class AppendTests(IMAPTestCase):
 
     def test_refused_in_the_middle(self):
         """What is wrong with the second of two gives up the first; the command is read to its end."""
-        sinks = Sinks(self.store)
+        sinks = Sinks(self, self.store)
         client = self.enter()
-        second = b"\0" * 10
-        both = b"a APPEND Sent {%d+}\r\n%b {10+}\r\n%b\r\nb NOOP\r\n" % (len(MESSAGE), MESSAGE, second)
-        answer = client.exchange(both)
-        self.assertEqual(answer, b"a BAD only a literal8 may hold NUL\r\nb OK done\r\n")
-        self.assertEqual((sinks.open, self.rows("Sent")), ([], ()))
+        for first in (MESSAGE, LARGE):
+            both = b"a APPEND Sent {%d+}\r\n%b {10+}\r\n%b\r\nb NOOP\r\n" % (len(first), first, b"\0" * 10)
+            answer = client.exchange(both)
+            self.assertEqual(answer, b"a BAD only a literal8 may hold NUL\r\nb OK done\r\n")
+            self.assertEqual((sinks.open, self.rows("Sent")), ([], ()))
 
     def test_many(self):
         """As many as go into one command, and one more."""
@@ -193,7 +208,7 @@ class AppendTests(IMAPTestCase):
         self.assertEqual(len(self.rows("Sent")), MOST_MESSAGES)
         body = b"x" * SMALL_BODY
         much = b" {%d+}\r\n%b" % (len(body), body)
-        answer = client.exchange(b"a APPEND Sent" + much * 129 + b"\r\nb NOOP\r\n")
+        answer = client.exchange(b"a APPEND Sent" + much * 33 + b"\r\nb NOOP\r\n")
         self.assertTrue(answer.startswith(b"a NO [LIMIT] "), answer)
 
     def test_another_session(self):
