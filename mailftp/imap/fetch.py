@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -151,40 +151,49 @@ class _Fetch:
 
     async def send(self, numbers: Sequence[int], uids: array[int]) -> None:
         pieces = self._pieces(uids)
-        ahead = self._read(numbers[pieces[0]], uids[pieces[0]])
+        piece = next(pieces)
+        ahead = self._read(numbers[piece], uids[piece])
         try:
-            for number, piece in enumerate(pieces):
+            while True:
                 seen = self._seen and await self._mark_seen(uids[piece])
                 found = await ahead
-                if number + 1 < len(pieces):
-                    after = pieces[number + 1]
+                after = next(pieces, None)
+                if after is not None:
                     ahead = self._read(numbers[after], uids[after])
                 await self._send_piece(numbers[piece], uids[piece], found, seen)
                 await self._output.room()
+                if after is None:
+                    return
+                piece = after
         finally:
             # It may still be under way when the client has gone; nobody asks for it.
             ahead.addErrback(lambda failure: None)
 
-    def _pieces(self, uids: array[int]) -> list[slice]:
-        """What is read and sent together."""
+    def _pieces(self, uids: array[int]) -> Iterator[slice]:
+        """What is read and sent together; at least one."""
         if not self._texts and not self._ready:
-            return [slice(start, start + LINES) for start in range(0, len(uids), LINES)]
+            yield from (slice(start, start + LINES) for start in range(0, len(uids), LINES))
+            return
         count = TEXTS if self._texts else READY_LINES
         octets = READY_OCTETS
         if self._texts:
             octets = HEADER_OCTETS if self._header_only else PIECE
-        state = self._view.state
-        pieces = []
         start = held = 0
-        for at, uid in enumerate(uids):
-            place = state.index(uid)
-            size = 0 if place is None else min(state.sizes[place], SMALL_BODY)
+        for at, size in enumerate(self._sizes(uids)):
+            size = min(size, SMALL_BODY)
             if at - start >= count or (held + size > octets and at > start):
-                pieces.append(slice(start, at))
+                yield slice(start, at)
                 start, held = at, 0
             held += size
-        pieces.append(slice(start, len(uids)))
-        return pieces
+        yield slice(start, len(uids))
+
+    def _sizes(self, uids: array[int]) -> Sequence[int]:
+        state = self._view.state
+        there = There(state, uids, uids)
+        if len(there.uids) == len(uids):
+            return there.column(state.sizes)
+        places = map(state.index, uids)
+        return [0 if place is None else state.sizes[place] for place in places]
 
     def _read(self, numbers: Sequence[int], uids: array[int]) -> Deferred[_Found]:
         return Deferred.fromCoroutine(self._read_all(numbers, uids))
