@@ -27,6 +27,7 @@ from pathlib import Path
 from smtplib import SMTP
 
 from benchmarks import imap_rows
+from benchmarks.origin_price import name_server
 from tests.interop.running import RunningServer
 from tests.ports import free_ports
 
@@ -106,17 +107,27 @@ class Bench:
             "MAILROOT": str(self.work / "mail"), "PERF": "1",
         }  # fmt: skip
 
-    def own(self, ftp: str = "") -> RunningServer:
-        """Our server with u0 and u1, its limits out of the way as the peers' are; `ftp` is added to [ftp]."""
+    def own(self, ftp: str = "", more: str = "") -> RunningServer:
+        """Our server with u0 and u1, its limits out of the way as the peers' are; `ftp` is added to [ftp],
+        `more` are further tables."""
         server = RunningServer(self, "bench.test")
         server.configure(
-            f"[limits]\nconnections_per_ip = 20000\nconnections = 20000\n[ftp]\npassive_ports = ''\n{ftp}\n"
+            "[limits]\nconnections_per_ip = 20000\nconnections = 20000\n"
+            f"[ftp]\npassive_ports = ''\n{ftp}\n{more}"
         )
         server.file.write_text(server.file.read_text().replace('"json"', '"text"\nlevel = "warn"'))
         for name in ("u0", "u1", *EIGHT, CROWDED):
             server.add_account(name, "benchpass")
         server.start()
         return server
+
+    def checking(self) -> RunningServer:
+        """Our server, to which everybody is a stranger; the senders' names are in the DNS."""
+        port = name_server(self.stack, "", "sender.test")
+        return self.own(
+            more=f'[dns]\nservers = ["127.0.0.1:{port}"]\n[origin]\ntrusted = []\n[strangers]\n'
+            "greeting_delay = 0\nconnections_per_minute = 0\ncommands_per_minute = 0\n"
+        )
 
     def peer(self, name: str, service: str = "") -> Target:
         port = free_ports(1)[0]
@@ -364,6 +375,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers")
     parser.add_argument("--tests", default="")
+    parser.add_argument(
+        "--checks", action="store_true", help="smtp: beside it one that checks every message as a stranger's"
+    )
     arguments = parser.parse_args()
     with ExitStack() as stack:
         bench = Bench(arguments.kit.resolve(), stack)
@@ -378,6 +392,8 @@ def main() -> None:
             bench.fill_pop(server, arguments.tests.split(",") if arguments.tests else list(bench.pop()))
         service = {"pop": "pop3"}.get(arguments.protocol, arguments.protocol)
         targets = [Target("mailftp", server.ports[service])]
+        if arguments.checks:
+            targets.append(Target("checking", bench.checking().ports["smtp"]))
         targets += [bench.peer(name) for name in (arguments.peers or PEERS[arguments.protocol]).split(",")]
         tests: dict[str, Measure] = getattr(bench, arguments.protocol)()
         wanted = arguments.tests.split(",") if arguments.tests else list(tests)

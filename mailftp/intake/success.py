@@ -21,6 +21,9 @@ def told_of(envelope: Envelope) -> tuple[Recipient, ...]:
     if envelope.sender is None or envelope.handling.hold_until:
         # RFC 5321 section 4.5.5: there is nobody to tell; or nothing yet to tell of.
         return ()
+    if "dmarc=fail" in envelope.checks.split():
+        # Its author is forged, and so may its sender be: he would hear of what he never sent.
+        return ()
     return tuple(r for r in envelope.recipients if "SUCCESS" in r.notify and _action(r))
 
 

@@ -116,6 +116,15 @@ class MarkTests(OriginTestCase):
         (message,) = self.inbox(self.alice, "Junk")
         self.assertIn(b'dmarc=fail\r\n\treason="p=quarantine"', message.replace(b" reason", b"\r\n\treason"))
 
+    def test_no_report_to_the_forged(self) -> None:
+        """Who asks for a report of success gets one, but not for a message whose author is forged."""
+        for host in ("192.0.2.1", "192.0.2.77"):
+            client = self.connect("smtp", peer=(host, 4000))
+            client.exchange(b"EHLO mx.e.test\r\nMAIL FROM:<a@e.test>\r\n")
+            client.exchange(b"RCPT TO:<alice@example.test> NOTIFY=SUCCESS\r\nDATA\r\n")
+            self.assertEqual(client.exchange(TEXT + b".\r\n")[:4], b"250 ")
+            self.assertEqual(len(self.queue()), 1)
+
     def test_log(self) -> None:
         """The line of a message says what was found."""
         lines: list[dict[str, object]] = []
