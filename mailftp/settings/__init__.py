@@ -110,6 +110,11 @@ class StoreSettings:
         "file:blobs",
         'Message bodies too large to keep in the database, "file:FOLDER"; a relative name is below `data`.',
     )
+    text_index: bool = _key(
+        True,
+        "Keep an index of the words in the mail, which takes about twice the room of its texts; without it"
+        " each search for words reads all messages of the mailbox.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

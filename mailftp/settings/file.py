@@ -168,6 +168,7 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
             "(this release has no other database)",
         ),
         "blobs": matching(r"file:.+", '"file:FOLDER", a folder below `data` or an absolute path'),
+        "text_index": truth(),
     },
     shape.Quota: {"mail": size_or_unlimited(), "files": size_or_unlimited()},
     shape.Smarthost: {

@@ -45,6 +45,7 @@ def open_store(settings: Settings, reactor: Reactor) -> Store:
         cast(IReactorTime, reactor),
         settings.quota.mail,
         history=settings.delivery.history,
+        text_index=settings.store.text_index,
     )
 
 

@@ -36,6 +36,9 @@ from mailftp.store.queries import ListPlaces, Query, SearchColumns, SearchIndex,
 #: Tests of one search, and those that look into texts: each of the latter may read every message.
 TESTS_LIMIT = 1_000
 TEXTS_LIMIT = 50
+#: Octets that the answers take, one for each test and message; a few tests are always allowed.
+BITS_LIMIT = 32 << 20
+FEW_TESTS = 50
 #: Trees are walked by functions that call themselves.
 DEPTH_LIMIT = 200
 
@@ -64,6 +67,9 @@ class Search:
 
     def __init__(self, criterion: Criterion, columns: Columns) -> None:
         tests = check(criterion)
+        most = max(FEW_TESTS, BITS_LIMIT // max(1, len(columns.uids)))
+        if len(tests) > most:
+            raise LimitReached(f"a search of so many messages has at most {most} different keys")
         self._criterion = criterion
         self._columns = Copied.of(columns)
         self._uids = self._columns.uids

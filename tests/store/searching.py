@@ -181,3 +181,9 @@ class Searching:
         for bomb in (many, texts, deep):
             with self.assertRaises(LimitReached):
                 Search(bomb, self.listing)
+        self.patch(searching, "BITS_LIMIT", 60 * len(TEXTS))
+        different = [HasFlag(str(n)) for n in range(61)]
+        Search(Or(tuple(different[:60])), self.listing)
+        Search(Or(tuple(different[:60] * 2)), self.listing)
+        with self.assertRaises(LimitReached):
+            Search(Or(tuple(different)), self.listing)

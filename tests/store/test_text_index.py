@@ -225,6 +225,21 @@ class TextIndexTests(TestCase):
         self.assertEqual(await self.unknown(), [4])
         self.assertEqual(await self.found(BodyHas("needle")), [4])
 
+    async def test_not_wanted(self):
+        """Where no index is wanted there is none, and one from before is removed."""
+        await self.put(*TEXTS)
+        await self.indexed()
+        expected = await self.all_found()
+        await self.store.stop()
+        self.store = SQLiteStore(
+            self.folder / "mail.sqlite", self.folder / "blobs", reactor, self.clock, text_index=False
+        )
+        self.addCleanup(self.store.stop)
+        await self.store.start()
+        await self.indexed()
+        self.assertEqual(os.listdir(self.path.parent), [])
+        self.assertEqual(await self.all_found(), expected)
+
     async def test_not_worth_it(self):
         """A few messages are read as fast."""
         self.patch(indexing, "WORTH_IT", 7)

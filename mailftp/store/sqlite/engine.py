@@ -52,7 +52,8 @@ class SQLiteStore(Store):
     starts it holds the data folder's lock (mailftp.store.lock): what another process was staging is removed.
 
     `clock` is also the database's clock: leases, retries and grace times go by its `seconds`, since the
-    epoch. `mail_quota` holds for accounts that have none of their own. `history` is for how many seconds what
+    epoch. Without `text_index` there is no full-text index, and one that was made before is removed.
+    `mail_quota` holds for accounts that have none of their own. `history` is for how many seconds what
     has left the queue can be looked at.
     """
 
@@ -65,6 +66,7 @@ class SQLiteStore(Store):
         mail_quota: int | None = None,
         index: Callable[[bytes | memoryview], MessageIndex] = index_message,
         history: float = HISTORY,
+        text_index: bool = True,
     ) -> None:
         self._history = history
         self._path = path
@@ -81,7 +83,7 @@ class SQLiteStore(Store):
         self._staging = Staging(self._blobs, reactor, self._stagers, index)
         self._counts = Counts()
         self._texts = IndexFolder(path.with_name(path.stem + ".texts"))
-        self._indexing = Indexing(self._texts, self._index_step, reactor, clock)
+        self._indexing = Indexing(self._texts, self._index_step, reactor, clock, text_index)
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._writer = Writer(

@@ -42,9 +42,11 @@ MOST_BODY = 16 * MOST_TEXT
 class Pass:
     """One account's index brought up to date, a job at a time, each on the indexing thread."""
 
-    def __init__(self, folder: IndexFolder, account_id: int) -> None:
+    def __init__(self, folder: IndexFolder, account_id: int, wanted: bool = True) -> None:
+        """Where it is not `wanted`, it is removed."""
         self._folder = folder
         self.account_id = account_id
+        self._wanted = wanted
         self._jobs: Generator[None, View, None] | None = None
 
     def step(self, view: View) -> bool:
@@ -66,7 +68,7 @@ class Pass:
 
     def _work(self, view: View) -> Generator[None, View, None]:
         row = view.one("SELECT modseq, horizon FROM accounts WHERE id = ?", (self.account_id,))
-        if row is None:
+        if row is None or not self._wanted:
             self._folder.remove(self.account_id)
             return
         modseq, horizon = row
@@ -188,8 +190,10 @@ class Indexing:
         step: Callable[[Pass], bool],
         reactor: IReactorFromThreads,
         clock: IReactorTime,
+        wanted: bool = True,
     ) -> None:
         self._folder = folder
+        self._wanted = wanted
         self._step = step
         self._reactor = reactor
         self._clock = clock
@@ -257,7 +261,7 @@ class Indexing:
             return
         if self._now is None:
             account_id, since = self._behind.popitem(last=False)
-            self._now = Pass(self._folder, account_id), since
+            self._now = Pass(self._folder, account_id, self._wanted), since
         self._working = True
         job: Deferred[bool] = deferToThreadPool(self._reactor, self._thread, self._step, self._now[0])
         job.addCallbacks(self._worked, self._failed, callbackArgs=(now,))
