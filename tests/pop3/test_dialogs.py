@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mailftp.pop3.session import _COMMANDS
 from tests import dialogs
 from tests.pop3.maildrops import POP3TestCase
 
@@ -14,6 +15,16 @@ class DialogTests(POP3TestCase):
             self.setUp()
             client = self.connect()
             dialogs.play(dialog, client.exchange, client.is_closed, piece)
+
+    def test_every_command(self) -> None:
+        """There are transcripts of each command in each state; those that lead to another have their own."""
+        verbs = {verb for commands in _COMMANDS.values() for verb in commands}
+        said: dict[str, set[bytes]] = {}
+        for dialog in dialogs.load(FOLDER):
+            lines = b"".join(piece for turn in dialog.turns for piece in turn.writes).split(b"\r\n")
+            said[dialog.name] = {line.split(b" ")[0].upper() for line in lines}
+        self.assertEqual(verbs - said["every_before_login"], {b"AUTH", b"STLS"})
+        self.assertEqual(verbs - said["every_after_login"], set())
 
     def test_whole(self) -> None:
         """Every transcript in dialogs/."""
