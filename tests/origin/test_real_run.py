@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import poplib
 import smtplib
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from mailftp.accounts.passwords import make_verifier
 from mailftp.app import make_server
 from mailftp.origin.findings import read_results
-from mailftp.settings import DNS, FTP, Argon2, Auth, OriginSettings, Settings
+from mailftp.settings import DNS, FTP, Argon2, Auth, OriginSettings, Settings, StrangerSettings
 from mailftp.store.units import AddAccount
 from tests.dns.dnsmasq import Dnsmasq
 from tests.interop.running import RunningServer
@@ -32,7 +34,17 @@ def send(port: int, source: str, message: bytes) -> str:
             client.sendmail("a@e.test", ["bob@example.test"], message)
         except smtplib.SMTPDataError as refused:
             return f"{refused.smtp_code} {refused.smtp_error.decode()}"
+        except smtplib.SMTPRecipientsRefused as refused:
+            ((code, text),) = refused.recipients.values()
+            return f"{code} {text.decode()}"
         return "250"
+
+
+def speak_early(port: int) -> bytes:
+    """What is said to a client, from an address of its own, that sends its mail without listening."""
+    with socket.create_connection(("127.0.0.1", port), 60, ("127.0.0.5", 0)) as client:
+        client.sendall(b"EHLO junk.test\r\nMAIL FROM:<a@e.test>\r\n")
+        return client.makefile("rb").read()
 
 
 def read(port: int) -> list[bytes]:
@@ -47,6 +59,8 @@ def read(port: int) -> list[bytes]:
 class RealRunTests(TestCase):
     timeout = 120
 
+    strangers = StrangerSettings()
+
     async def setUp(self) -> None:
         text = record(RSA)
         dns = await Dnsmasq.start(
@@ -57,6 +71,9 @@ class RealRunTests(TestCase):
             "--ptr-record=3.0.0.127.in-addr.arpa,mx.e.test",
             "--ptr-record=4.0.0.127.in-addr.arpa,mx.e.test",
             "--host-record=mx.e.test,127.0.0.3",
+            "--host-record=4.0.0.127.bl.test,127.0.0.2",
+            "--txt-record=4.0.0.127.bl.test,It sends junk",
+            "--local=/bl.test/",
         )
         self.addCleanup(dns.stop)
         folder = Path(self.mktemp()).absolute()
@@ -68,6 +85,7 @@ class RealRunTests(TestCase):
             dns=DNS(servers=(dns.address,)),
             ftp=FTP(root=folder / "data" / "files"),
             origin=OriginSettings(),
+            strangers=self.strangers,
         )
         self.server = make_server(settings, reactor)
         self.server.privilegedStartService()
@@ -102,6 +120,31 @@ class RealRunTests(TestCase):
         good = {"iprev": "pass", "spf": "pass", "dkim": "pass", "dmarc": "pass"}
         relayed = {**good, "iprev": "fail", "spf": "fail"}
         self.assertEqual(found, [good, relayed, {**good, "dkim": "fail"}, relayed])
+
+
+class RefusalTests(RealRunTests):
+    strangers = StrangerSettings(dnsbl=("bl.test",), greylist=1.0)
+
+    async def test_strangers(self) -> None:
+        """Who is listed is told by whom; who is new comes again until it is taken; who does not wait for the
+        greeting is sent away."""
+        signed = signed_by_dkimpy(RSA, b"relaxed/simple")
+        self.assertEqual(
+            await self.send(FORGER, signed), "550 5.7.1 127.0.0.4 is listed by bl.test: It sends junk"
+        )
+        self.assertEqual(
+            await self.send(FRIEND, signed), "451 4.7.1 You are new here, try again in 1 seconds"
+        )
+        for _ in range(60):
+            if (said := await self.send(FRIEND, signed)) == "250":
+                break
+            self.assertEqual(said[:9], "451 4.7.1")
+            await deferLater(reactor, 0.5)
+        self.assertEqual(said, "250")
+        self.assertEqual(await self.send(FRIEND, signed), "250")
+        self.assertTrue((self.server.settings.data / "greylist.sqlite").exists())
+        early = await deferToThread(partial(speak_early, self.port("smtp")))
+        self.assertEqual(early, b"554 5.5.1 You spoke before you were greeted\r\n")
 
 
 class Answering(RunningServer):
