@@ -1,9 +1,9 @@
 """The two directions of COMPRESS=DEFLATE: RFC 4978, over the raw streams of RFC 1951.
 
-Memory is bounded whatever the client sends. Our own direction has a window of 16 KiB, 128 KiB in all (zlib:
-2^(window bits + 2) + 2^(memory level + 9)); the client's has the 32 KiB that every client may use, and what
-it inflates to is taken in pieces: 64 KiB of a bomb are 64 MiB of commands, and none of it exists before
-somebody has room for it.
+Memory is bounded whatever the client sends, and given back while nothing is said. Our own direction has a
+window of 16 KiB, 128 KiB in all (zlib: 2^(window bits + 2) + 2^(memory level + 9)); the client's has the
+32 KiB that every client may use, and what it inflates to is taken in pieces: 64 KiB of a bomb are 64 MiB of
+commands, and none of it exists before somebody has room for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class Deflater:
     """Server to client."""
 
     def __init__(self) -> None:
-        self._deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _DEFLATE_WINDOW, _MEMORY_LEVEL)
+        self._deflate: zlib._Compress | None = None
+        self._used = False
 
     def compress(self, data: bytes) -> bytes:
         """The octets to send for `data`: all of it, so that the client waits for nothing that we hold.
@@ -37,7 +38,20 @@ class Deflater:
         """
         if not data:
             return b""
+        self._used = True
+        if self._deflate is None:
+            self._deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, _DEFLATE_WINDOW, _MEMORY_LEVEL)
         return self._deflate.compress(data) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
+
+    def rest(self) -> None:
+        """Called now and then: nothing was sent since the last time, so the 128 KiB are given back.
+
+        A flush ends with a whole octet and no block is ever the last, so whatever comes next goes on with the
+        same stream; it refers to nothing before it (RFC 1951 section 3.2).
+        """
+        if not self._used:
+            self._deflate = None
+        self._used = False
 
 
 class Inflater:

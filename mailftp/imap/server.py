@@ -18,6 +18,9 @@ from mailftp.settings import Settings
 from mailftp.wire.connection import READ_MUCH, Connection, ConnectionFactory, Expiry, Wiring
 from mailftp.wire.journal import Journal
 
+#: Seconds without a reply after which a compressed connection gives back memory: most of them are in IDLE.
+REST = 10.0
+
 
 class IMAPConnection(Connection):
     factory: IMAPFactory
@@ -29,6 +32,8 @@ class IMAPConnection(Connection):
     #: COMPRESS: there may be more in it than was given to the session; the session is being given some; and
     #: the client sends no more.
     _inflater: Inflater | None = None
+    _deflater: Deflater | None = None
+    _rested = 0.0
     _inflates_more = _feeding = _half_closed = False
 
     # What happened.
@@ -77,6 +82,12 @@ class IMAPConnection(Connection):
             self._feeding = False
         if self.session.waiting:
             self.wanted()
+
+    def tick(self, now: float) -> None:
+        super().tick(now)
+        if self._deflater is not None and now - self._rested >= REST:
+            self._rested = now
+            self._deflater.rest()
 
     def secured(self) -> None:
         securing, self._securing = self._securing, None
@@ -130,8 +141,8 @@ class IMAPConnection(Connection):
         """Both directions, from here; False when octets are there that are not compressed."""
         if len(self.session.scanner):
             return False
-        self._inflater = Inflater()
-        self._output.encode = Deflater().compress
+        self._inflater, self._deflater = Inflater(), Deflater()
+        self._output.encode = self._deflater.compress
         return True
 
     def encrypt(self) -> Deferred[None]:

@@ -33,6 +33,21 @@ class DeflaterTests(SynchronousTestCase):
             reply = b"* %d FETCH (FLAGS (\\Seen))\r\n" % number * (number % 7)
             self.assertEqual(theirs.decompress(deflater.compress(reply)), reply)
 
+    def test_rest(self) -> None:
+        """Memory that is given back between two replies: the client sees one stream. Nothing is given back of
+        one that was used since the last time."""
+        deflater, theirs = Deflater(), zlib.decompressobj(-15)
+        reply = b"* 1 FETCH (FLAGS (\\Seen))\r\n" * 100
+        deflater.compress(b"")
+        self.assertIsNone(deflater._deflate)
+        self.assertEqual(theirs.decompress(deflater.compress(reply)), reply)
+        for rests, given_back in ((0, False), (1, False), (2, True), (1, False), (3, True), (0, False)):
+            for _ in range(rests):
+                deflater.rest()
+            self.assertEqual(deflater._deflate is None, given_back)
+            self.assertEqual(theirs.decompress(deflater.compress(reply)), reply)
+            self.assertFalse(theirs.eof)
+
     def test_nothing(self) -> None:
         """No reply is no octet: a flush of nothing would still be sent."""
         self.assertEqual(Deflater().compress(b""), b"")

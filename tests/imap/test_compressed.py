@@ -6,6 +6,7 @@ import tracemalloc
 import zlib
 
 from mailftp.wire.connection import READ_MUCH
+from tests.connector import advance
 from tests.imap.mailboxes import IMAPTestCase
 from tests.imap.test_fetch import LARGE, literals
 
@@ -55,6 +56,19 @@ class CompressTests(IMAPTestCase):
             self.assertIn(b"c OK", session.exchange(b"DONE\r\n"))
             self.assertIn(b"* BYE", session.exchange(b"d LOGOUT\r\n"))
             self.assertTrue(session.client.closed)
+
+    def test_quiet(self):
+        """Memory is given back while nothing is said, and the conversation goes on."""
+        session = self.begin()
+        session.exchange(b"i IDLE\r\n")
+        deflater = session.client.protocol._deflater
+        self.assertIsNotNone(deflater._deflate)
+        for _ in range(30):
+            advance(self.factory, 1)
+        self.assertIsNone(deflater._deflate)
+        self.put(b"Subject: new\r\n\r\n")
+        self.assertEqual(session.received(), b"* 4 EXISTS\r\n")
+        self.assertEqual(session.exchange(b"DONE\r\n"), b"i OK done\r\n")
 
     def test_large(self):
         """A body that is a file, both ways; it costs less than it is."""
