@@ -181,7 +181,7 @@ class Keys:
 def simplified(command: bytes) -> bool:
     """Dovecot makes one key of two that compare the same, and makes mistakes: NOT LARGER 5 NOT LARGER 3 holds
     all messages up to 5 octets."""
-    names = re.findall(rb"LARGER|SMALLER|(?:SENT)?(?:BEFORE|SINCE|ON)(?= )", command)
+    names = re.findall(rb"KEYWORD|LARGER|SMALLER|(?:SENT)?(?:BEFORE|SINCE|ON)(?= )", command)
     return len(names) > len(set(names))
 
 

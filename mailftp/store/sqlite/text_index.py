@@ -90,6 +90,9 @@ class TextIndex:
     def create(cls, path: Path) -> TextIndex:
         make_file(path)
         connection = _connect(path)
+        # Three texts of ordinary messages, or two pages of the index, fill one: of 4096 a third is left
+        # empty.
+        connection.execute("PRAGMA page_size = 8192")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
         return cls(connection)
