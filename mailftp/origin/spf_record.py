@@ -15,6 +15,8 @@ from mailftp.origin.spf_macro import MACRO, Macro, SyntaxFault, parse_macro
 
 #: Octets of a record. Section 3.4 asks owners to stay below 450; TCP would carry 65,535 to us.
 RECORD = 8192
+#: Octets of a record that is kept as it was read.
+USUAL = 512
 
 _DIRECTIVE = re.compile(r"([-+?~]?)([A-Za-z][A-Za-z0-9_.-]*)(?:([:/])(.*))?\Z", re.DOTALL)
 _MODIFIER = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=(.*)\Z", re.DOTALL)
@@ -55,11 +57,15 @@ def select_record(texts: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-@lru_cache(maxsize=512)
 def parse_record(text: str) -> Record:
     """`text` begins with "v=spf1"; an octet is a character. Raises SyntaxFault."""
     if len(text) > RECORD:
         raise SyntaxFault(f"a record of more than {RECORD} octets")
+    # A record can have thousands of terms, and what they become is fifty times as large as their text.
+    return _remembered(text) if len(text) <= USUAL else _parse(text)
+
+
+def _parse(text: str) -> Record:
     mechanisms: list[Mechanism] = []
     modifiers: dict[str, Macro] = {}
     for term in text[6:].split(" "):
@@ -76,6 +82,9 @@ def parse_record(text: str) -> Record:
         elif term:
             mechanisms.append(_mechanism(term))
     return Record(tuple(mechanisms), modifiers.get("redirect"), modifiers.get("exp"))
+
+
+_remembered = lru_cache(maxsize=256)(_parse)
 
 
 def _mechanism(term: str) -> Mechanism:

@@ -8,7 +8,7 @@ from mailftp.wire.peer import Peer
 WIDER = (1, 3, 9)
 _SHIFTS = {4: (0, 8, 16), 6: (64, 72, 80)}
 #: Networks counted in one span; what is beyond, of a flood from everywhere, is not.
-NETWORKS = 100_000
+NETWORKS = 30_000
 
 Keys = tuple[int, ...]
 
