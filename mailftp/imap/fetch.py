@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -44,6 +46,8 @@ SEEN = "\\Seen"
 TOGETHER = 4
 #: Messages in a piece: of lines made of what is in memory, of what is kept ready, of octets.
 LINES, READY_LINES, TEXTS = 4096, 512, 512
+#: Pieces that are read before they are needed: on a busy machine a thread is not there at once.
+AHEAD = 2
 #: Octets of messages in a piece, those above SMALL_BODY taken for so many: of what is kept ready, which is
 #: less than the messages are, and of headers; whole messages are bounded by the piece itself.
 READY_OCTETS, HEADER_OCTETS = 4 * 1024 * 1024, 1024 * 1024
@@ -151,23 +155,23 @@ class _Fetch:
 
     async def send(self, numbers: Sequence[int], uids: array[int]) -> None:
         pieces = self._pieces(uids)
-        piece = next(pieces)
-        ahead = self._read(numbers[piece], uids[piece])
+        ahead: deque[tuple[slice, Deferred[_Found]]] = deque()
         try:
             while True:
+                for piece in islice(pieces, AHEAD + 1 - len(ahead)):
+                    ahead.append((piece, self._read(numbers[piece], uids[piece])))
+                if not ahead:
+                    return
+                piece, read = ahead[0]
                 seen = self._seen and await self._mark_seen(uids[piece])
-                found = await ahead
-                after = next(pieces, None)
-                if after is not None:
-                    ahead = self._read(numbers[after], uids[after])
+                found = await read
+                ahead.popleft()
                 await self._send_piece(numbers[piece], uids[piece], found, seen)
                 await self._output.room()
-                if after is None:
-                    return
-                piece = after
         finally:
-            # It may still be under way when the client has gone; nobody asks for it.
-            ahead.addErrback(lambda failure: None)
+            # They may still be under way when the client has gone; nobody asks for them.
+            for _, read in ahead:
+                read.addErrback(lambda failure: None)
 
     def _pieces(self, uids: array[int]) -> Iterator[slice]:
         """What is read and sent together; at least one."""
