@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -94,17 +94,33 @@ def rotate(folder: Path, now: float, wait: float, algorithms: Iterable[str] = ()
     keys = read_keys(folder)
     wanted = tuple(algorithms) or tuple(dict.fromkeys(key.algorithm for key in keys)) or ALGORITHMS
     signs_from = now + wait if keys else now
-    made: list[Key] = []
+    selectors: dict[str, str] = {}
     for algorithm in ALGORITHMS:
         if algorithm in wanted:
-            selector = _new_selector(algorithm, now, [key.selector for key in (*keys, *made)])
-            made.append(Key(selector, make_key(folder / f"{selector}.pem", algorithm), signs_from))
-    kept = [_ended(key, signs_from) if key.algorithm in wanted else key for key in keys]
-    gone = [key for key in kept if key.until is not None and key.until + GRACE <= now]
-    _write_states(folder, [key for key in (*kept, *made) if key not in gone])
-    for key in gone:
-        (folder / f"{key.selector}.pem").unlink()
-    return tuple(made)
+            selectors[algorithm] = _new_selector(algorithm, now, [key.selector for key in keys])
+    # Said before the keys are there: one that is found without its time would sign at once.
+    states = {key.selector: (key.since, key.until) for key in keys}
+    states |= dict.fromkeys(selectors.values(), (signs_from, None))
+    _write_states(folder, states)
+    made = tuple(
+        Key(selector, make_key(folder / f"{selector}.pem", algorithm), signs_from)
+        for algorithm, selector in selectors.items()
+    )
+    for key in keys:
+        if key.algorithm in wanted:
+            states[key.selector] = key.since, _sooner(key.until, signs_from)
+    gone = [selector for selector, (_, until) in states.items() if until is not None and until + GRACE <= now]
+    for selector in gone:
+        del states[selector]
+    # In this order a crash leaves a key that signs no more, and never one that signs again.
+    for selector in gone:
+        (folder / f"{selector}.pem").unlink()
+    _write_states(folder, states)
+    return made
+
+
+def _sooner(one: float | None, other: float) -> float:
+    return other if one is None else min(one, other)
 
 
 def make_key(file: Path, algorithm: str) -> PrivateKey:
@@ -114,10 +130,6 @@ def make_key(file: Path, algorithm: str) -> PrivateKey:
     octets = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     _write(file, octets, os.O_EXCL)
     return key
-
-
-def _ended(key: Key, when: float) -> Key:
-    return key if key.until is not None and key.until <= when else replace(key, until=when)
 
 
 def _new_selector(algorithm: str, now: float, taken: list[str]) -> str:
@@ -162,14 +174,14 @@ def _time(given: object) -> float | None:
     return given
 
 
-def _write_states(folder: Path, keys: Iterable[Key]) -> None:
-    states = {
-        key.selector: {"since": key.since, "until": key.until}
-        for key in keys
-        if key.since is not None or key.until is not None
+def _write_states(folder: Path, states: Mapping[str, tuple[float | None, float | None]]) -> None:
+    given = {
+        selector: {"since": since, "until": until}
+        for selector, (since, until) in states.items()
+        if since is not None or until is not None
     }
     new = folder / f".{_STATES}.new"
-    _write(new, json.dumps(states, indent=1).encode() + b"\n", os.O_TRUNC)
+    _write(new, json.dumps(given, indent=1).encode() + b"\n", os.O_TRUNC)
     os.replace(new, folder / _STATES)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailftp.origin import dkim_folder
 from mailftp.origin.dkim_folder import GRACE, Key, key_records, make_key, read_keys, rotate, signing
 from mailftp.origin.dkim_keys import KeyFault
 
@@ -89,6 +90,31 @@ class FolderTests(SynchronousTestCase):
         if not hasattr(self, "_keys"):
             self._keys = read_keys(self.folder)
         return self._keys
+
+    def test_a_crash_in_between(self) -> None:
+        """Wherever a rotation ends early, the keys that signed go on, and no other signs before its time."""
+        write = dkim_folder._write
+        for allowed in range(3):
+            self.folder = Path(self.mktemp())
+            self.initial()
+            done: list[Path] = []
+
+            def crash(
+                file: Path, octets: bytes, flag: int, most: int = allowed, done: list[Path] = done
+            ) -> None:
+                if len(done) == most:
+                    raise OSError(28, "No space left on device", str(file))
+                done.append(file)
+                write(file, octets, flag)
+
+            self.patch(dkim_folder, "_write", crash)
+            self.assertRaises(OSError, rotate, self.folder, NOW, DAY)
+            self.patch(dkim_folder, "_write", write)
+            self.assertEqual(self.signs(NOW), ["mailftp", "mailftp-ed25519"], allowed)
+            self.assertIn(self.signs(NOW + DAY)[1], ("mailftp-ed25519", "20270115-ed25519"))
+            rotate(self.folder, NOW + 10, DAY)
+            self.assertEqual(self.signs(NOW + 10), ["mailftp", "mailftp-ed25519"])
+            self.assertEqual(len(self.signs(NOW + DAY + 10)), 2)
 
     def test_by_hand(self) -> None:
         """A key that an operator puts there signs; of two the newest by name."""
