@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from calendar import timegm
+from functools import lru_cache
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -39,7 +40,13 @@ _MOST = 256
 def format_date(when: float) -> str:
     """`Sun, 22 Nov 2026 01:48:55 +0000`; `when` is seconds since the epoch. The server's own zone says
     where it is and means nothing to the reader, so all is in UTC."""
-    t = time.gmtime(int(min(max(when, 0.0), _LAST)))
+    return _format_second(int(min(max(when, 0.0), _LAST)))
+
+
+@lru_cache(maxsize=16)
+def _format_second(second: int) -> str:
+    """Most of what is written is of this very second."""
+    t = time.gmtime(second)
     return (
         f"{_DAYS[t.tm_wday]}, {t.tm_mday:02d} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04d}"
         f" {t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d} +0000"

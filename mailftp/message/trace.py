@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from mailftp.message.dates import format_date
 
@@ -34,13 +35,22 @@ def one_line(text: str, most: int = _TOKEN) -> str:
 def fold(name: str, tokens: Iterable[str], indent: str = "\t") -> bytes:
     """A field whose tokens are spread over lines of at most 78 characters (RFC 5322 section 2.2.3)
     and end with CRLF. A token that is longer has a line of its own; none may hold CR or LF."""
-    lines = [f"{name}:"]
+    return _folded([f"{name}:"], tokens, indent)
+
+
+def _folded(lines: list[str], tokens: Iterable[str], indent: str = "\t") -> bytes:
+    return ("\r\n".join(_fold(lines, tokens, indent)) + "\r\n").encode()
+
+
+def _fold(lines: list[str], tokens: Iterable[str], indent: str = "\t") -> list[str]:
+    """`lines`, of which the first begins with a name, with tokens behind them."""
     for token in tokens:
-        if len(lines[-1]) + 1 + len(token) > LINE_WIDTH and lines[-1] != f"{name}:":
+        last = lines[-1]
+        if len(last) + 1 + len(token) > LINE_WIDTH and (len(lines) > 1 or not last.endswith(":")):
             lines.append(indent + token)
         else:
-            lines[-1] += f" {token}"
-    return ("\r\n".join(lines) + "\r\n").encode()
+            lines[-1] = f"{last} {token}"
+    return lines
 
 
 def received(
@@ -60,25 +70,37 @@ def received(
     ("ESMTPSA"); `for_` the one recipient's address, or "" (more than one would tell a Bcc); `tls` goes
     in a comment, or "".
     """
+    # A client that brings many messages differs from one to the next in what follows the head alone.
+    lines = list(_received_head(from_helo, peer, by, with_protocol, tls))
+    tokens = ["id", _NOT_IN_ID.sub("?", id[:200])] if id else []
+    if for_:
+        tokens += ["for", _path(for_)]
+    if tokens:
+        tokens[-1] += ";"
+    else:
+        lines[-1] += ";"
+    # One token, so that no fold falls inside the date: some readers take the last line for it.
+    tokens.append(format_date(when))
+    return _folded(lines, tokens)
+
+
+@lru_cache(maxsize=1024)
+def _received_head(from_helo: str, peer: str, by: str, with_protocol: str, tls: str) -> tuple[str, ...]:
+    """The lines of a Received field that say between whom and how."""
     tokens = ["from", _domain(from_helo), f"({_domain(peer)})", "by", _domain(by)]
     tokens += ["with", _NOT_IN_ID.sub("?", with_protocol[:40]) or "SMTP"]
     if tls:
         tokens.append(f"({_NOT_IN_COMMENT.sub('?', one_line(tls, 60))})")
-    if id:
-        tokens += ["id", _NOT_IN_ID.sub("?", id[:200])]
-    if for_:
-        tokens += ["for", _path(for_)]
-    tokens[-1] += ";"
-    # One token, so that no fold falls inside the date: some readers take the last line for it.
-    tokens.append(format_date(when))
-    return fold("Received", tokens)
+    return tuple(_fold(["Received:"], tokens))
 
 
+@lru_cache(maxsize=1024)
 def return_path(address: str) -> bytes:
     """The Return-Path field of final delivery; "" is the null reverse-path (RFC 5321 section 4.4)."""
     return fold("Return-Path", [_path(address)])
 
 
+@lru_cache(maxsize=1024)
 def delivered_to(address: str) -> bytes:
     """The Delivered-To field, by which a forwarding loop is seen (RFC 9228)."""
     return fold("Delivered-To", [one_line(address).strip()])

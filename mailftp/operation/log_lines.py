@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
@@ -42,7 +43,9 @@ def escaped(text: str) -> str:
 
 def as_text(value: object) -> str:
     """A field's value, cut to its longest."""
-    if isinstance(value, bytes | bytearray | memoryview):
+    if isinstance(value, str | int | None):
+        text = str(value)
+    elif isinstance(value, bytes | bytearray | memoryview):
         text = bytes(value[:LONGEST_VALUE]).decode("utf-8", "backslashreplace")
     elif isinstance(value, tuple | list | set | frozenset):
         items = sorted(map(str, value)) if isinstance(value, set | frozenset) else map(str, value)
@@ -62,8 +65,14 @@ def quoted(value: object) -> str:
 
 
 def _stamp(event: LogEvent) -> str:
-    moment = datetime.fromtimestamp(float(event.get("log_time", 0.0)), UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, part = divmod(float(event.get("log_time", 0.0)), 1.0)
+    return f"{_second(int(second))}.{int(part * 1000):03d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    """A busy server writes thousands of lines in it."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _level(event: LogEvent) -> str:

@@ -43,6 +43,7 @@ class Checks:
         self._hostname, self._resolver, self._clock = hostname, resolver, clock
         self.run = run
         self._known = Known()
+        self._trusted: dict[Address | None, bool] = {}
         self._loaded: Organisations | None = None
         self._loading: list[Deferred[Organisations]] = []
 
@@ -51,7 +52,13 @@ class Checks:
 
     def trusts(self, peer: Peer) -> bool:
         """Whether mail of this client is ours to believe."""
-        return is_trusted(peer, self.settings.trusted)
+        trusted = self._trusted.get(peer.address)
+        if trusted is None:
+            # Looked at three times for each message; the same few clients bring the most.
+            trusted = self._trusted[peer.address] = is_trusted(peer, self.settings.trusted)
+            if len(self._trusted) > 1000:
+                self._trusted.clear()
+        return trusted
 
     def begin(self, peer: Peer, helo: str, sender: MailAddress | None, now: float) -> Inspection | None:
         """The inspection of a message that is about to come; None where nothing is checked."""

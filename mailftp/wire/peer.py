@@ -69,14 +69,17 @@ class Peer:
     @property
     def literal(self) -> str:
         """As a domain (RFC 5321 section 4.1.3): "[192.0.2.1]", "[IPv6:2001:db8::1]"; "" on a Unix socket."""
-        if self.address is None:
-            return ""
-        return f"[IPv6:{self.address}]" if self.address.version == 6 else f"[{self.address}]"
+        return "" if self.address is None else _literal(self.address)
 
     def __str__(self) -> str:
         if self.address is None:
             return "local"
         return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
+
+@lru_cache(maxsize=1024)
+def _literal(address: Address) -> str:
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
 
 
 @lru_cache(maxsize=1024)
