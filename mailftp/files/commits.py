@@ -6,7 +6,6 @@ octets, the name, the folder. A crash between any two of them leaves a hidden fi
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -18,6 +17,7 @@ from mailftp.files.arrivals import Arrival
 from mailftp.files.faults import fault
 from mailftp.files.home import Cut, FileFault
 from mailftp.files.threads import Runner
+from mailftp.wire.syncing import CAN_SYNC_SYSTEM, sync_system
 
 T = TypeVar("T")
 
@@ -134,7 +134,7 @@ def _sync(batch: list[Waiting], descriptor: Callable[[Waiting], int]) -> None:
     for one in batch:
         found = os.fstat(descriptor(one))
         distinct.setdefault((found.st_dev, found.st_ino), []).append(one)
-    if len(distinct) >= TOGETHER and _syncfs is not None:
+    if len(distinct) >= TOGETHER and CAN_SYNC_SYSTEM:
         systems: dict[int, list[Waiting]] = {}
         for (device, _), sharing in distinct.items():
             systems.setdefault(device, []).extend(sharing)
@@ -149,25 +149,3 @@ def _each(groups: Iterable[list[Waiting]], sync: Callable[[Waiting], None]) -> N
         first.attempt(lambda first=first: sync(first))  # type: ignore[misc]  # bound now
         for one in sharing[1:]:
             one.outcome = first.outcome
-
-
-def _find_syncfs() -> Callable[[int], int] | None:
-    """syncfs(2), which os does not have; None where the C library has none."""
-    try:
-        function = ctypes.CDLL(None, use_errno=True).syncfs
-    except (OSError, AttributeError):
-        return None
-    function.argtypes = [ctypes.c_int]
-    function.restype = ctypes.c_int
-    found: Callable[[int], int] = function
-    return found
-
-
-_syncfs = _find_syncfs()
-
-
-def sync_system(descriptor: int) -> None:
-    """Write the whole file system of a descriptor to the disk. Raises OSError (Linux 5.8 and later)."""
-    if _syncfs is not None and _syncfs(descriptor) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))

@@ -112,7 +112,7 @@ class BodySink(Protocol):
         StoreFull)."""
 
     def finish(self) -> Deferred[StagedBody]:
-        """The body whole; a large one is fsynced when it fires."""
+        """The body whole; a large one is in a file, which the commit brings to the disk."""
 
     def abort(self) -> None:
         """Forget it; idempotent, also after finish when no commit follows."""

@@ -128,9 +128,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class StagedBody:
-    """A body on its way in. Small ones are in memory, large ones in a file that is fsynced and not
-    yet named
-    by any row."""
+    """A body on its way in. Small ones are in memory, large ones in a file that no row names yet and that the
+    commit brings to the disk."""
 
     size: int
     sha256: bytes

@@ -276,8 +276,32 @@ class LargeBodies(WriterCase):
         )
         unit = self.large()
         self.do(unit)
-        folder = unit.body.sha256.hex()[:2]
-        self.assertEqual(order, ["sync blobs", "rename", f"sync {folder}", "BEGIN IMMEDIATE", "COMMIT"])
+        name = unit.body.sha256.hex()
+        syncs = [f"sync {name}", f"sync {name[:2]}"]
+        self.assertEqual(order, ["rename", *syncs, "BEGIN IMMEDIATE", "COMMIT"])
+
+    def test_many_are_synced_together(self):
+        """The files of a batch are brought to the disk by one call, before the transaction; when that fails
+        nothing is promised."""
+        order = []
+        self.patch(blobs_module, "sync_system", lambda descriptor: order.append("sync all"))
+        self.patch(os, "fsync", lambda descriptor: order.append("sync one"))
+        self.writer._connection.set_trace_callback(
+            lambda sql: order.append(sql) if sql == "BEGIN IMMEDIATE" else None
+        )
+        jobs = self.run_all(*(self.large(b"%d" % number) for number in range(3)))
+        self.assertEqual([job.fault for job in jobs], [None] * 3)
+        self.assertEqual(order[:2], ["sync all", "BEGIN IMMEDIATE"])
+        self.assertNotIn("sync one", order)
+
+        def fail(descriptor):
+            raise OSError(5, "Input/output error")
+
+        self.patch(blobs_module, "sync_system", fail)
+        *large, small = self.run_all(*(self.large(b"%d" % number) for number in range(3, 6)), self.small())
+        self.assertTrue(all("disk failed" in str(job.fault) for job in large))
+        self.assertIsNone(small.fault)
+        self.flushLoggedErrors(OSError)
 
     def test_kept_once(self):
         """The same large body again, in the same batch and in a later one, leaves one file."""
@@ -291,7 +315,6 @@ class LargeBodies(WriterCase):
     def test_untrusted_file_is_replaced(self):
         """A file of the right name and length that no row names may be torn: it is written over."""
         unit = self.large()
-        self.final(unit).parent.mkdir()
         self.final(unit).write_bytes(bytes(unit.body.size))
         self.do(unit)
         self.assertEqual(sha256(self.final(unit).read_bytes()).digest(), unit.body.sha256)

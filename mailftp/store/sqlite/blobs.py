@@ -11,11 +11,15 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from mailftp.store.engine import MissingBody, StoreFault, StoreFull
 from mailftp.store.owner import give_to_owner, make_folder
+from mailftp.wire.syncing import CAN_SYNC_SYSTEM, sync_system
+
+#: From so many files on, one syncfs for the file system costs less than an fsync for each and for its folder.
+TOGETHER = 3
 
 
 def store_fault(fault: OSError) -> StoreFault:
@@ -34,6 +38,11 @@ class Blobs:
         """Make the folders, and remove what an earlier process was writing when it ended."""
         for folder in (self.folder, self._tmp):
             make_folder(folder)
+        # All of them now: each made later would cost the message that needs it a sync of its own.
+        for number in range(256):
+            folder = self.folder / f"{number:02x}"
+            if not folder.is_dir():
+                make_folder(folder)
         for leftover in self._tmp.iterdir():
             leftover.unlink()
         sync_folder(self.folder)
@@ -62,14 +71,19 @@ class Blobs:
         except FileNotFoundError:
             raise MissingBody(f"the file of body {sha256.hex()} is gone") from None
 
-    def place(self, staged: Path, sha256: bytes) -> Path:
-        """Give a staged file its final name; answers the folder, which is still to be synced."""
-        final = self.path(sha256)
-        if not final.parent.is_dir():
-            make_folder(final.parent)
-            sync_folder(self.folder)
-        os.rename(staged, final)
-        return final.parent
+    def place(self, staged: Path, sha256: bytes) -> None:
+        """Give a staged file its final name; `sync` is still to be called."""
+        os.rename(staged, self.path(sha256))
+
+    def sync(self, placed: Collection[bytes]) -> None:
+        """Bring the files of these bodies and their names to the disk."""
+        if len(placed) >= TOGETHER and CAN_SYNC_SYSTEM:
+            _with(self.folder, sync_system)
+            return
+        for sha256 in placed:
+            _with(self.path(sha256), os.fsync)
+        for folder in {self.path(sha256).parent for sha256 in placed}:
+            _with(folder, os.fsync)
 
     def take_back(self, sha256: bytes, staged: Path) -> None:
         """What place did, undone: the unit failed and may be tried again with the same body."""
@@ -92,8 +106,12 @@ class Blobs:
 
 
 def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _with(folder, os.fsync)
+
+
+def _with(path: Path, sync: Callable[[int], object]) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)

@@ -28,6 +28,9 @@ from mailftp.wire.journal import Journal
 #: Octets waiting for the disk at which the client is to be held up, and at which it may go on.
 HIGH_WATER = 512 * 1024
 LOW_WATER = 128 * 1024
+#: Octets that are written at a time, unless they are the last: a message of 100 KiB is one job on a thread,
+#: and each costs two switches between threads.
+PIECE = 128 * 1024
 
 
 class Staging:
@@ -115,12 +118,14 @@ class Sink:
         if self._aborted or self._fault is not None:
             self._discarded = True
             self._start(self._discard).addErrback(self._discard_failed)
-        elif self._waiting:
+        elif self._finished is not None:
+            if not self._sealed:
+                data, self._waiting = self._waiting, bytearray()
+                self._start(self._seal, data).addCallbacks(self._seal_done, self._failed)
+        elif len(self._waiting) >= PIECE:
             data, self._waiting = self._waiting, bytearray()
             self._in_flight = len(data)
             self._start(self._append, data).addCallbacks(self._appended, self._failed)
-        elif self._finished is not None and not self._sealed:
-            self._start(self._seal).addCallbacks(self._seal_done, self._failed)
 
     def _start(self, job: Callable[..., object], *values: object) -> Deferred[object]:
         self._busy = True
@@ -179,16 +184,22 @@ class Sink:
         except OSError as fault:
             raise store_fault(fault) from fault
 
-    def _seal(self) -> StagedBody:
+    def _seal(self, last: bytearray) -> StagedBody:
+        """Not synced: the writer does that for all files of a batch together, before their rows."""
+        whole = self._path is None
+        self._append(last)
         assert self._path is not None
         try:
-            os.fsync(self._descriptor)
             self._close()
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                self._staging.indexes[self._path] = index_file(descriptor, self._staging.index)
-            finally:
-                os.close(descriptor)
+            if whole:
+                index = self._staging.index(bytes(last))
+            else:
+                descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    index = index_file(descriptor, self._staging.index)
+                finally:
+                    os.close(descriptor)
+            self._staging.indexes[self._path] = index
         except OSError as fault:
             raise store_fault(fault) from fault
         return StagedBody(self._size, self._hash.digest(), path=self._path)

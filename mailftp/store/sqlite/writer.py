@@ -26,7 +26,7 @@ from mailftp.store.engine import SMALL_BODY, MissingBody, StoreFault, StoreFull
 from mailftp.store.feed import merge
 from mailftp.store.records import Change, StagedBody
 from mailftp.store.sqlite import dispatch
-from mailftp.store.sqlite.blobs import Blobs, store_fault, sync_folder
+from mailftp.store.sqlite.blobs import Blobs, store_fault
 from mailftp.store.sqlite.reading import index_file
 from mailftp.store.sqlite.schema import open_writer
 from mailftp.store.sqlite.staging import Staging
@@ -187,11 +187,10 @@ class Writer:
     # Before the transaction.
 
     def _make_ready(self, batch: Batch) -> None:
-        folders: set[Path] = set()
         for job in batch.jobs:
             try:
                 for body in bodies_of(job.unit):
-                    self._make_body_ready(batch, job, body, folders)
+                    self._make_body_ready(batch, job, body)
             except StoreFault as fault:
                 job.fault = fault
             except FileNotFoundError:
@@ -202,10 +201,20 @@ class Writer:
             except sqlite3.Error as fault:
                 job.fault = self._fault_of(fault)
                 self.close()
-        for folder in folders:
-            sync_folder(folder)
+        if batch.placed:
+            self._sync(batch)
 
-    def _make_body_ready(self, batch: Batch, job: Job, body: StagedBody, folders: set[Path]) -> None:
+    def _sync(self, batch: Batch) -> None:
+        """What cannot be brought to the disk must not be promised."""
+        try:
+            self._blobs.sync(batch.placed)
+        except OSError as fault:
+            self._journal.fault("cannot place a body")
+            for job in batch.jobs:
+                if any(body.sha256 in batch.placed for body in bodies_of(job.unit)):
+                    job.fault = job.fault or store_fault(fault)
+
+    def _make_body_ready(self, batch: Batch, job: Job, body: StagedBody) -> None:
         large = body.size > SMALL_BODY
         if (body.data is not None and large) or (body.path is not None and not large):
             raise StoreFault("a body of this size is not staged so: use stage()")
@@ -219,7 +228,7 @@ class Writer:
             if there:
                 batch.spare.append((job, body.path))
             else:
-                folders.add(self._blobs.place(body.path, body.sha256))
+                self._blobs.place(body.path, body.sha256)
                 batch.placed[body.sha256] = body.path
         batch.ready[body.sha256] = ready
 
