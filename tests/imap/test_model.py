@@ -265,6 +265,20 @@ class Sessions(RuleBasedStateMachine):
                     if mirror.believed.get(uid) == believed[uid]:
                         mirror.believed[uid] = had
 
+    @rule(one=sessions, other=sessions, wanted=number_sets, first=flag_sets, second=flag_sets)
+    def both_store(
+        self,
+        one: int,
+        other: int,
+        wanted: list[tuple[int, int]],
+        first: frozenset[str],
+        second: frozenset[str],
+    ) -> None:
+        """Two that change the same messages and want to hear nothing of their own changes."""
+        self.store(one, wanted, b"+", first, True, True)
+        self.store(other, wanted, b"+", second, True, True)
+        self.noop(other)
+
     @rule(number=sessions, wanted=number_sets, by_uid=st.booleans())
     def fetch(self, number: int, wanted: list[tuple[int, int]], by_uid: bool) -> None:
         mirror = self.ready(number)
@@ -354,6 +368,7 @@ class Sessions(RuleBasedStateMachine):
         modseq = re.search(rb"HIGHESTMODSEQ (\d+)", answer)
         assert modseq is not None
         mirror.kept[box] = int(modseq[1]), dict(there)
+        self.look(mirror)
 
     def resynchronize(self, mirror: Mirror, known: dict[int, frozenset[str]], answer: bytes) -> None:
         """What the client had, with what it was told, is what there is (RFC 7162)."""
