@@ -190,13 +190,17 @@ class SearchColumns(Query[tuple[bytes, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
-class SearchIndex(Query[IndexAnswer]):
+class SearchIndex(Query[IndexAnswer | None]):
     """As SearchMessages, without reading messages: what the account's full-text index knows. Raises
-    NoSuchMailbox."""
+    NoSuchMailbox.
+
+    Of a `range` of UIDs, whatever it holds, None where too many texts would have to be looked into: single
+    UIDs are asked for then, a piece at a time.
+    """
 
     account_id: int
     mailbox_id: int
-    uids: tuple[int, ...]
+    uids: range | tuple[int, ...]
     tests: tuple[HeaderTest | TextTest, ...]
 
 

@@ -115,7 +115,10 @@ class Search:
     def _bits(self, uids: Iterable[int]) -> int:
         row = bytearray(len(self._uids))
         for uid in uids:
-            row[bisect_left(self._uids, uid)] = 1
+            at = bisect_left(self._uids, uid)
+            # What came since is none of ours.
+            if at < len(row) and self._uids[at] == uid:
+                row[at] = 1
         return _number(row)
 
     def _learn(self, test: Test, asked: int, answer: int) -> None:
@@ -163,6 +166,14 @@ class Search:
         doubtful: array[int],
     ) -> array[int]:
         """Answers those that are still to be read."""
+        sure, may = self._bounds(self._criterion)
+        answer = await store.read(
+            SearchIndex(account_id, mailbox_id, range(doubtful[0], doubtful[-1] + 1), tests)
+        )
+        if answer is not None:
+            asked = (may ^ sure) & ~self._bits(answer.unknown)
+            self._learn_all(tests, asked, answer.found)
+            return self._named((may ^ sure) ^ asked)
         unknown = array("I")
         for start in range(0, len(doubtful), PIECE_INDEX):
             piece = doubtful[start : start + PIECE_INDEX]

@@ -11,12 +11,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from mailftp.store import searching
 from mailftp.store.criteria import And, BodyHas, HeaderHas, Not, Or, Sent, TextHas
 from mailftp.store.engine import SMALL_BODY
 from mailftp.store.queries import Accounts, ListMailbox, SearchIndex
 from mailftp.store.records import Filing
 from mailftp.store.searching import Search
 from mailftp.store.sqlite import SQLiteStore, indexing, text_index
+from mailftp.store.sqlite import searching as sqlite_searching
 from mailftp.store.sqlite.text_index import TextIndex
 from mailftp.store.units import Accept, AddAccount, Expunge, RemoveAccount
 from tests.store.messages import VERIFIER, message, staged
@@ -126,6 +128,16 @@ class TextIndexTests(TestCase):
         self.assertEqual(await self.found(TextHas("no such words")), [])
         self.assertEqual(await self.found(TextHas("needle")), [4])
         self.assertEqual(reads, ["ListMailbox", "SearchIndex"] * 2)
+
+    async def test_many_possible(self):
+        """Where many messages may have a word they are looked into by pieces, with the same answers."""
+        await self.put(*TEXTS, *TEXTS)
+        expected = await self.all_found()
+        await self.indexed()
+        for few, piece in ((0, 5), (2, 1), (1000, 1000)):
+            self.patch(sqlite_searching, "FEW", few)
+            self.patch(searching, "PIECE_INDEX", piece)
+            self.assertEqual(await self.all_found(), expected)
 
     async def test_removed_mail_leaves(self):
         """Words of a message that is gone are no more in the index; those of one that stays elsewhere are."""

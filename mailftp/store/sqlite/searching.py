@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import sqlite3
@@ -19,6 +20,9 @@ from mailftp.store.sqlite.listing import chosen, numbers, owned
 from mailftp.store.sqlite.reading import View, remake, state_of
 from mailftp.store.sqlite.text_index import Outdated, TextIndex
 from mailftp.store.sqlite.texts import read_messages
+
+#: Emails that are looked into at one time.
+FEW = 10_000
 
 
 def search_messages(view: View, query: SearchMessages) -> tuple[tuple[int, ...], ...]:
@@ -67,10 +71,12 @@ def _dense(uids: tuple[int, ...]) -> range | tuple[int, ...]:
     return uids
 
 
-def search_index(view: View, query: SearchIndex) -> IndexAnswer:
+def search_index(view: View, query: SearchIndex) -> IndexAnswer | None:
     if not owned(view, query.account_id, query.mailbox_id):
         raise NoSuchMailbox("the mailbox is gone")
-    unknown = IndexAnswer(query.uids, tuple(() for _ in query.tests))
+    unknown = None
+    if isinstance(query.uids, tuple):
+        unknown = IndexAnswer(query.uids, tuple(() for _ in query.tests))
     try:
         index = TextIndex.open(view.texts.path(query.account_id))
         if index is None:
@@ -78,6 +84,8 @@ def search_index(view: View, query: SearchIndex) -> IndexAnswer:
         try:
             if not index.fits(*state_of(view, query.account_id)):
                 return unknown
+            if isinstance(query.uids, range):
+                return _ask_of_all(view, index, query.mailbox_id, query.uids, query.tests)
             return _ask(view, index, query.mailbox_id, query.uids, query.tests)
         finally:
             index.close()
@@ -86,6 +94,40 @@ def search_index(view: View, query: SearchIndex) -> IndexAnswer:
     except (sqlite3.Error, zlib.error, ValueError) as fault:
         view.damaged(query.account_id, str(fault))
         return unknown
+
+
+def _ask_of_all(
+    view: View, index: TextIndex, mailbox_id: int, uids: range, tests: Sequence[HeaderTest | TextTest]
+) -> IndexAnswer | None:
+    """Where few emails of the account can pass, which most words are in: their places are all that is read
+    of a mailbox of a hundred thousand."""
+    possible: set[int] = set()
+    for test in tests:
+        emails = index.possible(test)
+        if emails is None:
+            return None
+        possible |= emails
+    if len(possible) > FEW:
+        return None
+    scope = f"FROM mailbox_messages AS mm NOT INDEXED WHERE mm.mailbox_id = ? AND {chosen(uids)[0]}"
+    values = (mailbox_id, *chosen(uids)[1])
+    row = view.one(
+        f"SELECT group_concat(uid) FROM (SELECT uid {scope} AND (email_id > ? OR email_id IN"
+        " (SELECT value FROM json_each(?))) ORDER BY uid)",
+        (*values, index.done, json.dumps(index.unkept())),
+    )
+    assert row is not None
+    unknown = tuple(numbers("I", row[0]))
+    there: list[tuple[int, int]] = []
+    if possible:
+        row = view.one(
+            f"SELECT group_concat(uid), group_concat(email_id) FROM (SELECT uid, email_id {scope}"
+            " AND email_id IN (SELECT value FROM json_each(?)) ORDER BY uid)",
+            (*values, json.dumps(sorted(possible))),
+        )
+        assert row is not None
+        there = list(zip(numbers("I", row[0]), numbers("Q", row[1]), strict=True))
+    return IndexAnswer(unknown, _found(index, tests, there, {email_id for _, email_id in there}))
 
 
 def _ask(
@@ -106,11 +148,21 @@ def _ask(
     there = list(zip(numbers("I", row[0]), emails, strict=True))
     known = index.answerable(emails)
     unknown = tuple(uid for uid, email_id in there if email_id not in known)
+    return IndexAnswer(unknown, _found(index, tests, there, known))
+
+
+def _found(
+    index: TextIndex,
+    tests: Sequence[HeaderTest | TextTest],
+    there: Sequence[tuple[int, int]],
+    among: set[int],
+) -> tuple[tuple[int, ...], ...]:
+    """For each test the UIDs that pass; `there` is UIDs and email ids, `among` the emails that are known."""
     found: list[tuple[int, ...]] = []
     for test in tests:
-        hits = index.find(test, known) if known else set()
+        hits = index.find(test, among) if among else set()
         found.append(tuple(uid for uid, email_id in there if email_id in hits) if hits else ())
-    return IndexAnswer(unknown, tuple(found))
+    return tuple(found)
 
 
 def search_columns(view: View, query: SearchColumns) -> tuple[bytes, ...]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from mailftp.message.index import Part
 from mailftp.message.search_text import headers, needle, sent_day, texts
-from mailftp.store.criteria import BodyHas, HeaderTest, Sent, TextHas, TextTest
+from mailftp.store.criteria import BodyHas, HeaderHas, HeaderTest, Sent, TextHas, TextTest
 from mailftp.store.sqlite.listing import numbers
 from mailftp.store.sqlite.schema import make_file
 
@@ -184,9 +184,25 @@ class TextIndex:
 
     def answerable(self, email_ids: array[int]) -> set[int]:
         """Those of these that it can answer for."""
-        (unkept,) = self._connection.execute("SELECT group_concat(email_id) FROM unkept").fetchone()
         done = self.done
-        return {email_id for email_id in email_ids if email_id <= done}.difference(numbers("Q", unkept))
+        return {email_id for email_id in email_ids if email_id <= done}.difference(self.unkept())
+
+    def unkept(self) -> list[int]:
+        """Emails that it passed over."""
+        (unkept,) = self._connection.execute("SELECT group_concat(email_id) FROM unkept").fetchone()
+        return list(numbers("Q", unkept))
+
+    def possible(self, test: HeaderTest | TextTest) -> set[int] | None:
+        """Emails of all that it has which may pass; None where it cannot tell without looking into each."""
+        if isinstance(test, Sent):
+            return self._sent(test, None)
+        if isinstance(test, BodyHas):
+            return self._matching("bodies", needle(test.text))
+        if isinstance(test, HeaderHas):
+            return self._matching("headers", _word_of(test))
+        found = self._matching("headers", needle(test.text, header=True))
+        in_body = self._matching("bodies", needle(test.text))
+        return None if found is None or in_body is None else found | in_body
 
     def find(self, test: HeaderTest | TextTest, among: set[int]) -> set[int]:
         """Emails that pass; `among` are answerable."""
@@ -198,16 +214,14 @@ class TextIndex:
         if isinstance(test, TextHas):
             found = self._holding("headers", in_header, among)
             return found | self._holding("bodies", needle(test.text), among - found)
-        name = test.name.upper() + b":"
-        word = in_header if len(in_header.decode("utf-8")) >= 3 else name
-        candidates = self._candidates("headers", word, among)
+        candidates = self._candidates("headers", _word_of(test), among)
         return {
             email_id
             for email_id, header in self._texts("header", candidates)
             if any(in_header in value for value in _values(header, test.name))
         }
 
-    def _sent(self, test: Sent, among: set[int]) -> set[int]:
+    def _sent(self, test: Sent, among: set[int] | None) -> set[int]:
         row = self._connection.execute(
             "SELECT group_concat(email_id) FROM texts"
             " WHERE sent >= ? AND sent < ? AND email_id BETWEEN ? AND ?",
@@ -217,7 +231,8 @@ class TextIndex:
                 *_ends(among),
             ),
         ).fetchone()
-        return among.intersection(numbers("Q", row[0]))
+        found = numbers("Q", row[0])
+        return set(found) if among is None else among.intersection(found)
 
     def _holding(self, table: str, word: bytes, among: set[int]) -> set[int]:
         column = "header" if table == "headers" else "body"
@@ -225,15 +240,20 @@ class TextIndex:
         return {email_id for email_id, text in self._texts(column, candidates) if word in text}
 
     def _candidates(self, table: str, word: bytes, among: set[int]) -> set[int]:
+        found = self._matching(table, word, among) if among else None
+        return among if found is None else among & found
+
+    def _matching(self, table: str, word: bytes, among: set[int] | None = None) -> set[int] | None:
+        """None for a word that is too short."""
         trigrams = _trigrams(word.decode("utf-8"))
-        if not trigrams or not among:
-            return among
+        if not trigrams:
+            return None
         match = " AND ".join('"{}"'.format(trigram.replace('"', '""')) for trigram in trigrams)
         row = self._connection.execute(
             f"SELECT group_concat(rowid) FROM {table} WHERE {table} MATCH ? AND rowid BETWEEN ? AND ?",
             (match, *_ends(among)),
         ).fetchone()
-        return among.intersection(numbers("Q", row[0]))
+        return set(numbers("Q", row[0]))
 
     def _texts(self, column: str, email_ids: set[int]) -> Iterable[tuple[int, bytes]]:
         if not email_ids:
@@ -260,7 +280,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _ends(ids: set[int]) -> tuple[int, int]:
+def _ends(ids: set[int] | None) -> tuple[int, int]:
+    """The first and the last; of None, of all."""
+    if ids is None:
+        return 0, (1 << 63) - 1
     return (min(ids), max(ids)) if ids else (0, 0)
 
 
@@ -277,6 +300,12 @@ def _trigrams(word: str) -> list[str]:
     step = max(1, count / MOST_TRIGRAMS)
     places = {int(number * step) for number in range(min(count, MOST_TRIGRAMS))} | {count - 1}
     return list(dict.fromkeys(word[at : at + 3] for at in sorted(places)))
+
+
+def _word_of(test: HeaderHas) -> bytes:
+    """What the header of an email that passes has: the text, or the field's name where that is too short."""
+    in_header = needle(test.text, header=True)
+    return in_header if len(in_header.decode("utf-8")) >= 3 else test.name.upper()
 
 
 def _values(header: bytes, name: bytes) -> list[bytes]:
