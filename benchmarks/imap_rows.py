@@ -135,11 +135,14 @@ def cpu(processes: Sequence[int]) -> float:
 
 
 def quiet(tree: Callable[[], Sequence[int]]) -> None:
-    """Until the server does nothing by itself: what is built after delivery is built."""
-    for _ in range(600):
+    """Until the server does nothing by itself for a while: what is built after delivery, when the store was
+    quiet for a second, is built."""
+    calm = 0
+    for _ in range(1200):
         before = cpu(tree())
         time.sleep(1)
-        if cpu(tree()) - before < 0.03:
+        calm = calm + 1 if cpu(tree()) - before < 0.03 else 0
+        if calm == 5:
             return
     raise SystemExit("the server does not come to rest")
 
