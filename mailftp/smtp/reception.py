@@ -15,7 +15,7 @@ from mailftp.smtp.rules import State
 from mailftp.smtp.session import Session
 from mailftp.smtp.syntax import Reply
 from mailftp.smtp.trail import Trail
-from mailftp.wire.connection import Connection
+from mailftp.wire.connection import Connection, Expiry
 
 if TYPE_CHECKING:
     from mailftp.smtp.server import SMTPFactory
@@ -35,6 +35,8 @@ class Reception(Connection):
     #: None: no stranger.
     _visitor: Visitor | None = None
     _pace: Pace | None = None
+    #: When a command line was first seen to be there in part.
+    _line_since: float | None = None
     #: What is held back from the client.
     _waiting: Deferred[None] | None = None
 
@@ -115,6 +117,7 @@ class Reception(Connection):
 
     def tick(self, now: float) -> None:
         super().tick(now)
+        self._look_at_line(now)
         pace = self._pace
         if pace is None:
             return
@@ -124,6 +127,20 @@ class Reception(Connection):
             pace.restart(now)
         elif pace.too_slow(now):
             self._call(self._too_slow)
+
+    def _look_at_line(self, now: float) -> None:
+        """A line has to be whole in the time that a client may be silent, or an octet now and then would hold
+        a connection for ever."""
+        if not self._opened:
+            return
+        session, limit = self._session, self.idle_limit
+        if not session.unread or session.waiting or self._blocked or session.state in _MESSAGE:
+            self._line_since = None
+        elif self._line_since is None:
+            self._line_since = now
+        elif limit is not None and now - self._line_since >= limit:
+            self._line_since = None
+            self._call(self.expired, Expiry.IDLE)
 
     def _too_slow(self) -> None:
         self._pace = None

@@ -81,6 +81,8 @@ class SMTPConnection(Reception):
     def received(self, data: bytes) -> None:
         if self._pace is not None:
             self._pace.octets += len(data)
+        if self._line_since is not None and b"\n" in data:
+            self._line_since = None
         self._session.receive(data)
         self._advance()
 

@@ -289,6 +289,23 @@ class PaceTests(StrangerTestCase):
             self.advance(PACE_SECONDS / 10)
         self.assertFalse(client.closed)
 
+    def test_a_line_in_drips(self) -> None:
+        """An octet of a command now and then is silence; whole lines are not, however slow."""
+        for host in ("192.0.2.1", "127.0.0.1"):
+            client = self.client(host)
+            client.received()
+            for _ in range(20):
+                if not client.closed:
+                    client.send(b"x")
+                    self.advance(20)
+            self.assertIn(b"421 4.4.2", client.received(), host)
+            client = self.client(host)
+            client.received()
+            for _ in range(20):
+                client.send(b"NO")
+                self.advance(100)
+                self.assertEqual(client.exchange(b"OP\r\n")[:3], b"250")
+
     def test_next_message(self) -> None:
         """Between messages nothing is counted."""
         client = self.begin()
