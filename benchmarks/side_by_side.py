@@ -190,9 +190,14 @@ class Bench:
         def run(mode: str, user: str, *numbers: int) -> Measure:
             return lambda t: self.load(program, mode, "127.0.0.1", t.port, user, "benchpass", *numbers)
 
+        def often(measure: Measure, times: int) -> Measure:
+            """2,000 messages are over in a tenth of a second, in which a neighbour's work decides: the same
+            several times, one after the other, is one figure."""
+            return lambda t: statistics.harmonic_mean([measure(t) for _ in range(times)])
+
         return {
-            "retr": run("retr", "u1", 1, 1),
-            "retr32": run("retr", "u1", 1, 32),
+            "retr": often(run("retr", "u1", 1, 1), 8),
+            "retr32": often(run("retr", "u1", 1, 32), 8),
             "retr8": run("retr", "u1%d", 8, 1),
             "login": run("login", "u0", 300, 1),
             "list100k": self.list_crowded,
