@@ -12,8 +12,8 @@ from mailftp.imap.context import Context
 from mailftp.imap.parser import Parser
 from mailftp.imap.search import Wanted, find, numbers_of, parse_wanted, tell_extended
 from mailftp.imap.search_keys import Program, parse_charset
+from mailftp.store.findings import SortKey
 from mailftp.store.queries import SortMessages
-from mailftp.store.records import SortKey
 
 #: Keys of one command; there are nine, and to name one twice says nothing.
 MOST_KEYS = 50

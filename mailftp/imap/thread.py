@@ -12,8 +12,8 @@ from mailftp.imap.context import Context
 from mailftp.imap.parser import Parser
 from mailftp.imap.search import find, numbers_of
 from mailftp.imap.search_keys import Program, parse_charset
+from mailftp.store.findings import ThreadAlgorithm
 from mailftp.store.queries import ThreadMessages
-from mailftp.store.records import ThreadAlgorithm
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from mailftp.message.index import MessageIndex
 from mailftp.store.columns import Copied
 from mailftp.store.criteria import ColumnTest, HeaderTest, TextTest
+from mailftp.store.findings import IndexAnswer, SortKey, ThreadAlgorithm, Threads
 from mailftp.store.records import (
     Account,
     Alias,
@@ -16,7 +17,6 @@ from mailftp.store.records import (
     Copy,
     Destination,
     Grant,
-    IndexAnswer,
     Mailbox,
     MailboxChanges,
     MailboxListing,
@@ -28,9 +28,6 @@ from mailftp.store.records import (
     QueueMessage,
     ReadyItem,
     ReadyTexts,
-    SortKey,
-    ThreadAlgorithm,
-    Threads,
     TracedCopy,
     Verifier,
 )

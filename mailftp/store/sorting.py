@@ -8,7 +8,7 @@ from typing import Any
 from mailftp.message.casemap import casemap
 from mailftp.message.envelope_reading import Envelope, read_envelope
 from mailftp.message.index import StoredKeys
-from mailftp.store.records import SortKey
+from mailftp.store.findings import SortKey
 
 #: Those for which a mailbox's columns are enough.
 COLUMN_KEYS = frozenset({SortKey.ARRIVAL, SortKey.SIZE})

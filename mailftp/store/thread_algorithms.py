@@ -16,7 +16,7 @@ from mailftp.message.envelope_reading import read_envelope
 from mailftp.message.index import StoredKeys
 from mailftp.message.subject import is_reply
 from mailftp.store.engine import LimitReached
-from mailftp.store.records import ThreadAlgorithm, Threads
+from mailftp.store.findings import ThreadAlgorithm, Threads
 
 
 @dataclass(slots=True, eq=False)

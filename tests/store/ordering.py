@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mailftp.store.engine import NoSuchMailbox
+from mailftp.store.findings import SortKey, ThreadAlgorithm
 from mailftp.store.queries import ListMailbox, SortMessages, ThreadMessages
-from mailftp.store.records import Filing, SortKey, ThreadAlgorithm
+from mailftp.store.records import Filing
 from mailftp.store.units import Expunge
 
 KEYS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 from pathlib import Path
 
@@ -34,6 +35,7 @@ SEARCHES = (
         BodyHas(word)
         for word in ("LINE OF", "schöne grüße", "été", "needle", "header", "本", "x", "one.\r\n")
     ),
+    *map(TextHas, ('"""', 'li" OR "ne', "NEAR(line text)", "line*", "text: line", "-line", "^a line")),
     HeaderHas(b"subject", "grüße aus ulm"),
     HeaderHas(b"subject", "in"),
     HeaderHas(b"from", ""),
@@ -117,6 +119,22 @@ class TextIndexTests(TestCase):
         await self.indexed()
         self.assertEqual(await self.unknown(), [])
         self.assertEqual(await self.all_found(), twice)
+
+    async def test_any_word(self):
+        """Whatever piece of a text is looked for is found where it is, and nowhere else."""
+        await self.put(*TEXTS)
+        bodies = {1: "A line of text.", 2: "Schöne Grüße", 3: "<p>Voilà, ÉTÉ</p>", 6: "日本語のテキスト"}
+        chance = random.Random(3)
+        words = []
+        for _ in range(100):
+            text = bodies[chance.choice(list(bodies))]
+            start = chance.randrange(len(text))
+            words.append(text[start : start + chance.randint(1, 8)].strip() or text)
+        expected = [await self.found(BodyHas(word)) for word in words]
+        for word, uids in zip(words, expected, strict=True):
+            self.assertTrue({uid for uid, text in bodies.items() if word in text} <= set(uids), word)
+        await self.indexed()
+        self.assertEqual([await self.found(BodyHas(word)) for word in words], expected)
 
     async def test_found_without_reading(self):
         """What the index knows is not read from the store."""

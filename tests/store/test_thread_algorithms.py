@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from mailftp.message.index import StoredKeys
 from mailftp.store import thread_algorithms
 from mailftp.store.engine import LimitReached
-from mailftp.store.records import ThreadAlgorithm
+from mailftp.store.findings import ThreadAlgorithm
 from mailftp.store.thread_algorithms import Threader
 
 ENVELOPE = b'(NIL "s" NIL NIL NIL NIL NIL NIL NIL NIL)'

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mailftp.store.columns import answer
 from mailftp.store.engine import NoSuchMailbox
+from mailftp.store.findings import IndexAnswer
 from mailftp.store.inspecting import Inspection
 from mailftp.store.memory.mail import own_box
 from mailftp.store.memory.state import State
 from mailftp.store.queries import SearchColumns, SearchIndex, SearchMessages
-from mailftp.store.records import IndexAnswer
 
 
 def search_messages(state: State, query: SearchMessages) -> tuple[tuple[int, ...], ...]:

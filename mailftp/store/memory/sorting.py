@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from mailftp.message.index import StoredKeys, stored_keys
 from mailftp.store.engine import NoSuchMailbox
+from mailftp.store.findings import Threads
 from mailftp.store.memory.mail import own_box
 from mailftp.store.memory.state import State
 from mailftp.store.queries import SortMessages, ThreadMessages
-from mailftp.store.records import Message, Threads
+from mailftp.store.records import Message
 from mailftp.store.sorting import Sorter
 from mailftp.store.thread_algorithms import Threader
 

@@ -13,9 +13,10 @@ from mailftp.message.index import Part, stored_root
 from mailftp.store.columns import answer
 from mailftp.store.criteria import HeaderTest, TextTest
 from mailftp.store.engine import NoSuchMailbox
+from mailftp.store.findings import IndexAnswer
 from mailftp.store.inspecting import Inspection
 from mailftp.store.queries import ReadMessages, SearchColumns, SearchIndex, SearchMessages
-from mailftp.store.records import BodyRef, IndexAnswer
+from mailftp.store.records import BodyRef
 from mailftp.store.sqlite.listing import chosen, numbers, owned
 from mailftp.store.sqlite.reading import View, remake, state_of
 from mailftp.store.sqlite.text_index import Outdated, TextIndex

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from mailftp.message.index import StoredKeys, stored_keys
 from mailftp.store.engine import NoSuchMailbox
+from mailftp.store.findings import Threads
 from mailftp.store.queries import SortMessages, ThreadMessages
-from mailftp.store.records import Threads
 from mailftp.store.sorting import Sorter
 from mailftp.store.sqlite.listing import numbers, owned, times
 from mailftp.store.sqlite.reading import View, remake
