@@ -234,4 +234,4 @@ def report(figures: Figures, rounds: int) -> None:
             f"{row.name:26} {ours:9.1f} dovecot {theirs:9.1f} {row.unit:4} {ratio:7.2f} x  {wanted:11}"
             f" {'' if met else 'NOT MET':8} {spread}"
         )
-    print(f"medians of {rounds} rounds; ours, dovecot's, ranges")
+    print(f"medians of {rounds} rounds; ours, dovecot's, ranges", flush=True)
