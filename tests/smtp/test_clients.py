@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import smtplib
 import ssl
 from collections.abc import Callable
+from email import message_from_bytes
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -27,6 +30,9 @@ from tests.smtp.servers import ServerTestCase
 MESSAGE = "From: alice@example.test\nTo: bob@example.test\nSubject: hello\n\n.dot\n..two dots\nend\n"
 #: MESSAGE's body as it is read again.
 BODY = b"\r\n\r\n.dot\r\n..two dots\r\nend\r\n"
+
+
+NODE = Path(__file__).parents[1] / "interop" / "node"
 
 
 class House(ServerTestCase):
@@ -161,6 +167,52 @@ class ClientTests(TestCase):
             # swaks adds an empty line of its own.
             self.assertTrue(message.endswith((BODY, BODY + b"\r\n")), message)
         self.assertEqual(len(self.house.inbox(self.house.bob)), 2)
+
+    async def test_msmtp(self) -> None:
+        """msmtp with STARTTLS, a login and what is to be reported; a recipient that is refused is told."""
+        port = self.listen("submission")
+        found, file = program("msmtp", "msmtp"), self.write(MESSAGE)
+        words = (
+            "--host=127.0.0.1", f"--port={port}", "--tls=on", "--tls-starttls=on", "--tls-certcheck=off",
+            "--auth=plain", "--user=alice@example.test", "--passwordeval=echo right",
+            "--from=alice@example.test", "--dsn-notify=failure,delay", "--dsn-return=headers",
+        )  # fmt: skip
+        script = f'exec {found} --file=/dev/null "$@" < {file}'
+        for to, status in (("bob@example.test", 0), ("x@far.test", 0), ("nobody@example.test", 65)):
+            out, err, code = await getProcessOutputAndValue(
+                "/bin/sh", ("-c", script, "msmtp", *words, "--", to), env=os.environ
+            )
+            self.assertEqual(code, status, (out + err).decode(errors="replace"))
+        self.assertIn(b"nobody@example.test", err)
+        (message,) = self.house.inbox(self.house.bob)
+        self.assertTrue(message.endswith(BODY), message)
+        (queued,) = self.house.queue()
+        self.assertEqual(queued.transfer.ret, "HDRS")
+        self.assertEqual(queued.recipients[0].notify, {"FAILURE", "DELAY"})
+
+    async def test_nodemailer(self) -> None:
+        """The client of Node programs: STARTTLS, pooled connections, DSN, SMTPUTF8, refusals."""
+        node = program("node", "nodejs")
+        if not (NODE / "node_modules" / "nodemailer").is_dir():
+            raise SkipTest(f"needs nodemailer: npm ci --prefix {NODE.relative_to(NODE.parents[2])}")
+        ports = str(self.listen("submission")), str(self.listen("submissions"))
+        out = await self.run_program(node, "nodejs", str(NODE / "mail.mjs"), *ports, "right")
+        told = json.loads(out.splitlines()[-1])
+        self.assertEqual((told["verified"], told["pooled"]), (True, 20))
+        self.assertEqual(told["accepted"], [["bob@example.test", "x@far.test"]])
+        self.assertEqual(told["refused"], [550, ["nobody@example.test"]])
+        self.assertEqual(told["wrong"], ["EAUTH", 535])
+        inbox = self.house.inbox(self.house.bob)
+        subjects = {message_from_bytes(message)["Subject"] for message in inbox}
+        self.assertEqual(len(inbox), 21)
+        self.assertLessEqual({f"pooled {number}" for number in range(20)}, subjects)
+        (first,) = [message for message in inbox if b"multipart/mixed" in message]
+        self.assertNotIn(b"x@far.test", first)
+        (attached,) = [p for p in message_from_bytes(first).walk() if p.get_filename() == "octets.bin"]
+        self.assertEqual(attached.get_payload(decode=True), bytes(range(256)))
+        one, two = self.house.queue()
+        self.assertEqual((one.transfer.envid, one.transfer.ret), ("envelope+1", "HDRS"))
+        self.assertEqual(two.recipients[0].address, "jürgen@far.test")
 
     async def test_smtp_source(self) -> None:
         """Postfix's load generator: ten sessions, forty messages, none lost."""
