@@ -7,6 +7,8 @@ import re
 
 #: xtext whose encoded octets are printable too: whatever else is in there would end a line somewhere.
 XTEXT = r"(?:[!-*,-<>-~]|\+(?:[2-6][0-9A-F]|7[0-9A-E]))"
+#: The same with the octets of UTF-8 in it, as Postfix says an address beyond ASCII of the type "rfc822".
+XTEXT_OCTETS = r"(?:[!-*,-<>-~]|\+(?:[2-6][0-9A-F]|7[0-9A-E]|[89A-F][0-9A-F]))"
 _HEX = re.compile(r"\+([0-9A-F]{2})")
 #: RFC 6533's EmbeddedUnicodeChar, and what stands for itself in utf-8-addr-xtext (and, beyond ASCII, in
 #: utf-8-addr-unitext).
@@ -22,6 +24,18 @@ def encode_xtext(text: str) -> str:
 def decode_xtext(text: str) -> str:
     """`text` matches XTEXT from end to end."""
     return _HEX.sub(lambda found: chr(int(found[1], 16)), text)
+
+
+def decode_xtext_octets(text: str) -> str:
+    """`text` matches XTEXT_OCTETS from end to end. Raises ValueError for what is not UTF-8, or is a control
+    character."""
+    try:
+        decoded = _HEX.sub(lambda found: chr(int(found[1], 16)), text).encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("the address is not UTF-8") from None
+    if not decoded.isprintable():
+        raise ValueError("the address holds what cannot be printed")
+    return decoded
 
 
 def encode_utf8_address(text: str) -> str:

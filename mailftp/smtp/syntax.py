@@ -16,7 +16,14 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from mailftp.message.address import Address, AddressFault, parse_address
-from mailftp.message.xtext import UTF8_ADDRESS, XTEXT, decode_utf8_address, decode_xtext
+from mailftp.message.xtext import (
+    UTF8_ADDRESS,
+    XTEXT,
+    XTEXT_OCTETS,
+    decode_utf8_address,
+    decode_xtext,
+    decode_xtext_octets,
+)
 
 #: A command line with its CRLF. RFC 5321 section 4.5.3.1.4 says 512, extensions add to it.
 COMMAND_LINE = 2048
@@ -205,7 +212,7 @@ RCPT_PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
         # RFC 3461 section 4.2; RFC 6533 section 3 for the type "utf-8".
         "ORCPT": Parameter(
             re.compile(
-                rf"(?=.{{1,500}}\Z)(?:(?i:utf-8);{UTF8_ADDRESS}+|(?!(?i:utf-8);)[A-Za-z0-9-]{{1,40}};{XTEXT}+)"
+                rf"(?=.{{1,500}}\Z)(?:(?i:utf-8);{UTF8_ADDRESS}+|(?!(?i:utf-8);)[A-Za-z0-9-]{{1,40}};{XTEXT_OCTETS}+)"
             ),
             "an address type and an address as xtext",
         ),
@@ -293,8 +300,12 @@ class RcptTo:
         kind, _, address = self.parameters.get("ORCPT", "").partition(";")
         if not kind:
             return ""
-        decode = decode_utf8_address if kind.lower() == "utf-8" else decode_xtext
-        return f"{kind};{decode(address)}"
+        if kind.lower() == "utf-8":
+            return f"{kind};{decode_utf8_address(address)}"
+        decoded = decode_xtext_octets(address)
+        # An address beyond ASCII has a type of its own, by which it can be told on (RFC 6533 section 3).
+        kind = kind if decoded.isascii() or kind.lower() != "rfc822" else "utf-8"
+        return f"{kind};{decoded}"
 
 
 # A bracketed path may hold a quoted local part with brackets and blanks in it; a bare one may not.

@@ -184,3 +184,19 @@ class ReplyTests(SynchronousTestCase):
         for line in Reply(550, "5.1.1", "x" * 2000).encode().split(b"\r\n"):
             self.assertLessEqual(len(line), 510)
         self.assertEqual(Reply(550, "5.1.1", "x" * 2000).encode().count(b"x"), 2000)
+
+
+class OriginalRecipientTests(SynchronousTestCase):
+    def orcpt(self, value: bytes) -> str:
+        return parse_rcpt(b"TO:<b@b.test> ORCPT=" + value, frozenset({"ORCPT"}), True).orcpt
+
+    def test_octets_of_utf8(self) -> None:
+        """Postfix says an address beyond ASCII as xtext of its octets; it is told on as what it is."""
+        self.assertEqual(self.orcpt(b"rfc822;j+C3+BCrgen@b.test"), "utf-8;jürgen@b.test")
+        self.assertEqual(self.orcpt("utf-8;jürgen@b.test".encode()), "utf-8;jürgen@b.test")
+        self.assertEqual(self.orcpt(b"rfc822;a+2Bb@c.test"), "rfc822;a+b@c.test")
+
+    def test_no_address(self) -> None:
+        """Octets that are no UTF-8, and control characters, are refused."""
+        for value in (b"rfc822;j+FF@b.test", b"rfc822;j+C2+80@b.test", b"rfc822;j+0A@b.test"):
+            self.assertRaises(SyntaxFault, self.orcpt, value)
