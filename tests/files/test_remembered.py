@@ -59,6 +59,11 @@ class Case(SynchronousTestCase):
 
 
 class Stale(Case):
+    def setUp(self) -> None:
+        # Whatever the checkout is on: here all changes come by this kernel.
+        self.patch(watches, "_ours_alone", lambda folder: True)
+        super().setUp()
+
     def test_nothing_changed(self) -> None:
         """The second time no name is looked at."""
         first = self.listing()
@@ -188,8 +193,14 @@ class Stale(Case):
 
 
 class Bounds(Case):
+    def setUp(self) -> None:
+        self.ours_alone = watches._ours_alone
+        self.patch(watches, "_ours_alone", lambda folder: True)
+        super().setUp()
+
     def test_file_systems_of_others(self) -> None:
         """Where others write behind the kernel's back nothing is remembered."""
+        self.patch(watches, "_ours_alone", self.ours_alone)
         with mock.patch.object(watches, "_OURS_ALONE", frozenset()):
             self.listing()
             self.assertGreater(self.looks(), LEAST)
