@@ -191,7 +191,7 @@ async def expunge_deleted(context: Context, value: SequenceSet | None = None) ->
         chosen = set(choose(context, value, by_uid=True).uids)
         uids = [uid for uid in uids if uid in chosen]
     if uids:
-        await context.store.commit(Expunge(context.account.id, state.mailbox.id, tuple(uids)))
+        await context.store.commit(Expunge(context.account.id, state.mailbox.id, tuple(uids), marked=True))
 
 
 # Copying.

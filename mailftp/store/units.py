@@ -224,11 +224,16 @@ class StoreFlags(Unit[Flagged]):
 @dataclass(frozen=True, slots=True)
 class Expunge(Unit[tuple[int, ...]]):
     """Remove messages, leaving tombstones; answers the UIDs that were still there, of a mailbox of the
-    account."""
+    account.
+
+    With `marked` only those that have \\Deleted by then: another session may have taken the mark away since
+    it was looked at.
+    """
 
     account_id: int
     mailbox_id: int
     uids: tuple[int, ...]
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -510,6 +510,17 @@ class SeveralTests(ServerTestCase):
         )
         self.assertEqual([row.uid for row in self.rows()], [1, 3])
 
+    def test_mark_taken_away(self) -> None:
+        """A message whose \\Deleted another session takes away while EXPUNGE is on its way stays."""
+        one, other = self.two()
+        one.exchange(b"c STORE 1:2 +FLAGS.SILENT (\\Deleted)\r\n")
+        self.store.holding = (Expunge,)
+        one.send(b"d EXPUNGE\r\n")
+        other.exchange(b"c STORE 1 -FLAGS (\\Deleted)\r\n")
+        self.store.let_go()
+        self.assertEqual(one.received(), b"* 2 EXPUNGE\r\n* 1 FETCH (FLAGS ())\r\nd OK expunged\r\n")
+        self.assertEqual([row.uid for row in self.rows()], [1, 3])
+
     def test_deleted_by_another(self) -> None:
         """Whoever has a mailbox selected that is deleted is told BYE, in IDLE or with the next command."""
         self.put(b"Subject: x\r\n\r\n", mailbox="gone")

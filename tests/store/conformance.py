@@ -397,6 +397,21 @@ class Conformance:
         self.assertEqual((await self.mailbox(self.alice, modseq=news.mailbox.modseq)).vanished, ())
         self.assertEqual((await self.mailbox(self.alice)).vanished, ())
 
+    async def test_expunge_marked(self):
+        """Where the mark counts, a message that lost it in the meantime stays."""
+        for text in ("one", "two", "three"):
+            await self.accept(message(text), *inbox(self.alice))
+        where = self.alice.id, (await self.mailbox(self.alice)).mailbox.id
+        deleted = frozenset({"\\Deleted", "\\Seen", "x"})
+        await self.store.commit(StoreFlags(*where, (1, 2), FlagChange.ADD, deleted))
+        await self.store.commit(StoreFlags(*where, (2,), FlagChange.REMOVE, frozenset({"\\deleted"})))
+        await self.store.commit(
+            StoreFlags(*where, (3,), FlagChange.ADD, frozenset({"\\Deleted2", "Deleted"}))
+        )
+        self.assertEqual(await self.store.commit(Expunge(*where, (1, 2, 3, 9), marked=True)), (1,))
+        self.assertEqual(await self.store.commit(Expunge(*where, (2, 3), marked=True)), ())
+        self.assertEqual([m.uid for m in (await self.mailbox(self.alice)).messages], [2, 3])
+
     # Maildrops.
 
     async def maildrop(self, account, name="INBOX", **known):

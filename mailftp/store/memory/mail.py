@@ -245,6 +245,8 @@ def store_flags(state: State, unit: StoreFlags) -> Flagged:
 def expunge(state: State, unit: Expunge) -> tuple[int, ...]:
     box = own_box(state, unit.account_id, unit.mailbox_id)
     there = sorted(set(unit.uids) & box.messages.keys()) if box else []
+    if box is not None and unit.marked:
+        there = [uid for uid in there if "\\Deleted" in box.messages[uid].flags]
     if box is None or not there:
         return ()
     holder = state.holders[box.mailbox.account_id]

@@ -17,7 +17,17 @@ from mailftp.store.units import Expunge
 def expunge(tx: Transaction, unit: Expunge) -> tuple[int, ...]:
     if not owns(tx, unit.account_id, unit.mailbox_id):
         return ()
-    return take_away(tx, unit.account_id, unit.mailbox_id, unit.uids)
+    uids: Sequence[int] = unit.uids
+    if unit.marked:
+        row = tx.one(
+            "SELECT json_group_array(uid) FROM mailbox_messages NOT INDEXED"
+            " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?))"
+            " AND instr(' ' || flags || ' ', ' \\Deleted ')",
+            (unit.mailbox_id, json.dumps(uids)),
+        )
+        assert row is not None
+        uids = json.loads(row[0])
+    return take_away(tx, unit.account_id, unit.mailbox_id, uids)
 
 
 def take_away(
