@@ -96,3 +96,41 @@ class BombTests(SynchronousTestCase):
                 self.assertEqual(reply[:9], said, reply)
                 self.assertLess(meter.peak, 64 * MIB)
                 self.assertLess(meter.seconds, 5)
+
+    def next_client(self) -> None:
+        """Somebody else is served as if nothing were."""
+        with self.session() as client:
+            self.assertEqual(self.deliver(client, b"Subject: next\r\n\r\nx\r\n")[:3], b"250")
+
+    def test_a_million_chunks(self) -> None:
+        """A message that comes an octet at a time, a million of them, is one message; the server holds no
+        more for it than for the same message in one chunk, but for what is waiting in the network."""
+        with self.session() as client:
+            client.ask("MAIL FROM:<x@far.test>", "250")
+            client.ask("RCPT TO:<alice@bomb.test>", "250")
+            client.send(b"BDAT 14\r\nSubject: x\r\n\r\n")
+            self.assertEqual(client.reply()[:3], b"250")
+            reply = b"250 2.0.0 1 octets received\r\n"
+            meter = Meter(self.server)
+            for _ in range(500):
+                client.send(b"BDAT 1\r\nx" * 2000)
+                answered = bytearray()
+                while len(answered) < 2000 * len(reply):
+                    answered += client.socket.recv(65536)
+                self.assertEqual(answered, reply * 2000)
+            self.assertLess(meter.peak, 4 * MIB)
+            client.ask("BDAT 0 LAST", "250")
+        self.next_client()
+
+    def test_lines_of_ten_megabytes(self) -> None:
+        """As a command it is thrown away as it comes; as a line of a message it is kept, and costs no more
+        than other messages of that size."""
+        with self.session() as client:
+            meter = Meter(self.server)
+            client.send(b"NOOP " + b"x" * 10_000_000 + b"\r\n")
+            self.assertEqual(client.reply()[:3], b"500")
+            self.assertLess(meter.peak, 2 * MIB)
+            meter = Meter(self.server)
+            self.assertEqual(self.deliver(client, b"\r\n" + b"y" * 10_000_000 + b"\r\n")[:3], b"250")
+            self.assertLess(meter.peak, 64 * MIB)
+        self.next_client()
