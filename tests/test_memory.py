@@ -113,3 +113,43 @@ class BeforeLogin(TestCase):
         ):
             held = await self.flood(port, b"EHLO c.test\r\n", command)
             self.assertLess(held, PROMISED, command)
+
+
+class Idle(TestCase):
+    """Sessions that wait for mail: there may be ten thousand of them."""
+
+    #: What each may take, octets of the server's own objects.
+    EACH = 16 * 1024
+    SESSIONS = 150
+
+    async def setUp(self) -> None:
+        self.server = await MailServer.start(reactor, {"bob@a.test": "secret"})
+        self.addCleanup(self.server.stop)
+
+    async def enter(self) -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", self.server.imap_port))
+        client.setblocking(False)
+        client.send(b"a LOGIN bob secret\r\nb SELECT INBOX\r\nc IDLE\r\n")
+        answer = b""
+        for _ in range(10_000):
+            if b"+ idling\r\n" in answer:
+                return client
+            await deferLater(reactor, 0)
+            try:
+                answer += client.recv(65536)
+            except BlockingIOError:
+                await deferLater(reactor, 0.001)
+        raise AssertionError(f"not in IDLE: {answer!r}")
+
+    async def test_imap(self) -> None:
+        """Logged in, with a mailbox selected, in IDLE."""
+        clients = [await self.enter() for _ in range(10)]
+        tracemalloc.start()
+        try:
+            clients += [await self.enter() for _ in range(self.SESSIONS)]
+            held = tracemalloc.get_traced_memory()[0] // self.SESSIONS
+        finally:
+            tracemalloc.stop()
+            for client in clients:
+                client.close()
+        self.assertLess(held, self.EACH)
