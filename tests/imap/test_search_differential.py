@@ -179,10 +179,11 @@ class Keys:
 
 
 def simplified(command: bytes) -> bool:
-    """Dovecot makes one key of two that compare the same, and makes mistakes: NOT LARGER 5 NOT LARGER 3 holds
-    all messages up to 5 octets."""
+    """Dovecot makes one key of two that compare the same, or of two flags, and makes mistakes: NOT LARGER 5
+    NOT LARGER 3 holds all messages up to 5 octets, and NOT DRAFT OR UNDELETED UNSEEN none that is seen."""
     names = re.findall(rb"KEYWORD|LARGER|SMALLER|(?:SENT)?(?:BEFORE|SINCE|ON)(?= )", command)
-    return len(names) > len(set(names))
+    flags = re.findall(rb"ANSWERED|DELETED|DRAFT|FLAGGED|SEEN", command)
+    return len(names) > len(set(names)) or (len(flags) > 1 and b"OR " in command)
 
 
 class DifferentialTests(IMAPTestCase):
