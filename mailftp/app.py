@@ -133,7 +133,15 @@ class Server(MultiService):
             assert self._certificates is not None, "the settings say that there is a certificate"
             tls = self._certificates.service(service)
         try:
-            return Door(endpoint, service, self._reactor, tls=tls, trusted=self.settings.proxy.trusted)
+            return Door(
+                endpoint,
+                service,
+                self._reactor,
+                tls=tls,
+                trusted=self.settings.proxy.trusted,
+                # A proxy of the web speaks for its clients in HTTP.
+                proxy_required=PROTOCOLS[service] != "http",
+            )
         except ValueError as fault:
             raise CannotListen(str(fault))
 

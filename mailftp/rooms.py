@@ -55,6 +55,9 @@ from mailftp.settings.endpoints import listening_address
 from mailftp.smtp.server import SMTPFactory
 from mailftp.store.engine import Store
 from mailftp.store.records import Account
+from mailftp.web.furnishing import make_root
+from mailftp.web.root import Root
+from mailftp.web.server import HTTPFactory
 from mailftp.wire.connection import ConnectionFactory, Wiring
 from mailftp.wire.limits import ConnectionLimits
 from mailftp.wire.reading import PooledReader
@@ -72,6 +75,8 @@ PROTOCOLS = {
     "pop3s": "pop3",
     "imap": "imap",
     "imaps": "imap",
+    "http": "http",
+    "https": "http",
     "dns": "dns",
 }
 
@@ -168,6 +173,8 @@ class Rooms:
     strangers: Strangers
     #: FTP's logins, of both its services.
     allowances: Allowances
+    #: What both web services answer from, and what another Twisted site may have.
+    web: Root
     _factories: list[ConnectionFactory] = field(default_factory=list)
 
     def factory(
@@ -194,6 +201,8 @@ class Rooms:
             made = POP3Factory(wiring, self.login, self.mechanisms, base.visits)
         elif protocol == "imap":
             made = IMAPFactory(wiring, self.login, self.mechanisms, base.mailboxes)
+        elif protocol == "http":
+            made = HTTPFactory(wiring, self.web)
         else:
             made = SMTPFactory(wiring, self.intake, self.login, self.mechanisms, base.hooks, self.strangers)
         self._factories.append(made)
@@ -222,7 +231,9 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
         settings.strangers, settings.origin.trusted, base.reactor, resolver, base.greylist, time.time
     )
     allowances = Allowances(Rulebook(settings.ftp))
-    return Rooms(settings, login, Mechanisms(login.portal), intake, strangers, allowances)
+    return Rooms(
+        settings, login, Mechanisms(login.portal), intake, strangers, allowances, make_root(settings)
+    )
 
 
 def answering_address(settings: Settings) -> str:

@@ -15,16 +15,10 @@ from mailftp.dns.zone_file import Nodes, ZoneFault, read_zone_file, with_serial,
 from mailftp.origin.dkim_folder import key_records
 from mailftp.origin.dkim_keys import KeyFault
 from mailftp.settings import Settings
-from mailftp.settings.endpoints import listening_address, split_endpoint
-from mailftp.settings.file import NOT_SERVED
+from mailftp.settings.endpoints import called_ports, listening_address
 
 #: The largest zone file of an operator's that is read.
 LARGEST_FILE = 64 * 1024 * 1024
-#: Where a service is that systemd or a plugin binds, whose port the settings do not tell.
-USUAL_PORTS = {
-    "ftp": 21, "ftps": 990, "smtp": 25, "submission": 587, "submissions": 465, "pop3": 110, "pop3s": 995,
-    "imap": 143, "imaps": 993, "http": 80, "https": 443, "dns": 53,
-}  # fmt: skip
 #: Nothing is sent to these: the kernel only says by which of our addresses it would go there.
 _FAR = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
@@ -102,7 +96,7 @@ def site_of(settings: Settings) -> Site:
         addresses=settings.dns.addresses or own_addresses(settings),
         nameservers=settings.dns.nameservers or (settings.hostname,),
         domains=settings.domains,
-        ports=_ports(settings),
+        ports=called_ports(settings),
         senders=tuple(sender for sender in senders if "[" not in sender),
         authorities=settings.dns.certificate_authorities,
     )
@@ -112,28 +106,13 @@ def _host(text: str) -> str:
     return text.rpartition(":")[0] or text
 
 
-def _ports(settings: Settings) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for service, endpoints in settings.listen.items():
-        if service in NOT_SERVED:
-            continue
-        for endpoint in endpoints:
-            kind, positional, named = split_endpoint(endpoint)
-            if kind in ("unix", "udp", "udp6"):
-                continue
-            given = named.get("port") or (positional[0] if kind in ("tcp", "tcp6") and positional else "")
-            found.setdefault(service, int(given) if given else USUAL_PORTS.get(service, 0))
-    return {service: port for service, port in found.items() if port}
-
-
 def own_addresses(settings: Settings) -> tuple[str, ...]:
     """The addresses that the listeners are bound to, or this machine's own where they are bound to all.
     Those of loopback only where there are no others. May be empty."""
     found: dict[str, None] = {}
-    for service, endpoints in settings.listen.items():
-        if service not in NOT_SERVED:
-            for endpoint in endpoints:
-                found.update(dict.fromkeys(_addresses_of(endpoint)))
+    for endpoints in settings.listen.values():
+        for endpoint in endpoints:
+            found.update(dict.fromkeys(_addresses_of(endpoint)))
     abroad = tuple(address for address in found if not ip_address(address).is_loopback)
     return abroad or tuple(found)
 

@@ -187,12 +187,13 @@ class ContentTests(ZoneCase):
 
     def test_with_a_web_server(self) -> None:
         """Where there is https: MTA-STS with an id that goes by the policy, the names by which programs find
-        their settings, JMAP; with http alone, what is asked for by http."""
+        their settings; with http alone, what is asked for by http."""
         site = Site("mx.a.test", ("192.0.2.1",), ("mx.a.test",), ("a.test",), {"http": 80, "https": 443})
         records = {(record.name, record.kind): record.data for record in mail_records(site, "a.test", {})}
         for name in ("autoconfig", "autodiscover", "mta-sts"):
             self.assertEqual(records[f"{name}.a.test.", "CNAME"], "mx.a.test.")
-        self.assertEqual(records["_jmap._tcp.a.test.", "SRV"], "0 1 443 mx.a.test.")
+        # Nobody is led to what is not served.
+        self.assertNotIn(("_jmap._tcp.a.test.", "SRV"), records)
         self.assertEqual(records["_autodiscover._tcp.a.test.", "SRV"], "0 1 443 mx.a.test.")
         policy = sts_policy("mx.a.test")
         self.assertIn("mode: enforce\r\nmx: mx.a.test\r\n", policy)

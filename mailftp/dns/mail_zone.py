@@ -25,7 +25,7 @@ _STRING = 255
 #: Where a web server is found that speaks for the domain; RFC 8461 section 3.3, and mail programs' own names.
 _WEB_NAMES = {"autoconfig": ("http", "https"), "autodiscover": ("https",), "mta-sts": ("https",)}
 #: (service, label, priority): RFC 6186 section 3 and RFC 8314 section 5.1, TLS from the first octet
-#: preferred; RFC 8620 section 2.2 for JMAP.
+#: preferred.
 _SERVICES = (
     ("submissions", "_submissions._tcp", 0),
     ("submission", "_submission._tcp", 10),
@@ -37,7 +37,6 @@ _SERVICES = (
 _MORE_SERVICES = (
     ("ftp", "_ftp._tcp", 0),
     ("ftps", "_ftps._tcp", 0),
-    ("https", "_jmap._tcp", 0),
     ("https", "_autodiscover._tcp", 0),
 )
 

@@ -91,7 +91,7 @@ class Limits:
     connections: int = _key(10000, "Connections at one time, all services together.")
     connections_per_ip: int = _key(200, "Connections at one time from one address (one /64 of IPv6).")
     idle_timeout: Mapping[str, float] = _made(
-        lambda: {"smtp": 300.0, "pop3": 600.0, "imap": 1860.0, "ftp": 300.0},
+        lambda: {"smtp": 300.0, "pop3": 600.0, "imap": 1860.0, "ftp": 300.0, "http": 60.0},
         "How long a client may be silent, by protocol. What is not named keeps its default.",
     )
     login_timeout: float = _key(60.0, "How long a client may take to log in.")
@@ -246,6 +246,17 @@ class DNS:
 @dataclass(frozen=True, slots=True)
 class HTTP:
     prefix: str = _key("/", "Where the pages stand behind another web server.")
+    hosts: tuple[str, ...] = _key(
+        (),
+        "Names that the server is asked by, beside `hostname`, `domains` and the mta-sts, autoconfig and "
+        "autodiscover below them. Requests for others are refused.",
+    )
+    forwarded: str = _key(
+        "x-forwarded",
+        'The headers by which `proxy.trusted` say who asks: "x-forwarded" (X-Forwarded-For, -Proto and '
+        '-Host) or "forwarded" (RFC 7239). The other kind is ignored: a proxy passes on what the client '
+        "made up.",
+    )
 
 
 _WHOSE = (

@@ -13,7 +13,7 @@ import re
 from twisted.internet.interfaces import IStreamServerEndpointStringParser
 from twisted.plugin import getPlugins
 
-from mailftp.settings import IMPLICIT_TLS
+from mailftp.settings import IMPLICIT_TLS, Settings
 from mailftp.settings.values import Kind, Place, Wrong, a_port, did_you_mean, ip_literal, shown
 
 #: Options that an endpoint string of each kind may carry, in the order in which they stand nameless.
@@ -25,6 +25,11 @@ _OPTIONS = {
     "udp": ("port", "interface"),
     "udp6": ("port", "interface"),
 }
+#: Where a service is that systemd or a plugin binds, whose port the settings do not tell.
+USUAL_PORTS = {
+    "ftp": 21, "ftps": 990, "smtp": 25, "submission": 587, "submissions": 465, "pop3": 110, "pop3s": 995,
+    "imap": 143, "imaps": 993, "http": 80, "https": 443, "dns": 53,
+}  # fmt: skip
 _MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
 _SMALL = re.compile(r"[0-9]{1,6}", re.ASCII)
 
@@ -62,6 +67,19 @@ def listening_address(text: str) -> str | None:
         return None
     given = dict(zip(_OPTIONS[kind], positional, strict=False)) | named
     return given.get("interface") or ("::" if kind in ("tcp6", "udp6") else "")
+
+
+def called_ports(settings: Settings) -> dict[str, int]:
+    """Service -> the port that clients call, that of its first endpoint by TCP."""
+    found: dict[str, int] = {}
+    for service, endpoints in settings.listen.items():
+        for endpoint in endpoints:
+            kind, positional, named = split_endpoint(endpoint)
+            if kind in ("unix", "udp", "udp6"):
+                continue
+            given = named.get("port") or (positional[0] if kind in ("tcp", "tcp6") and positional else "")
+            found.setdefault(service, int(given) if given else USUAL_PORTS.get(service, 0))
+    return {service: port for service, port in found.items() if port}
 
 
 def quoted(text: str) -> str:

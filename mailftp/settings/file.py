@@ -53,10 +53,6 @@ T = TypeVar("T")
 #: The largest settings file; a real one is a few kilobytes.
 LARGEST_FILE = 1 << 20
 
-#: Services that the file may name and that this release does not serve: a notice and no fault, so that one
-#: file serves every release.
-NOT_SERVED = ("http", "https")
-
 #: What `ftp.rules` may allow.
 PERMISSIONS = (
     "list", "read", "write", "overwrite", "append", "delete", "rename", "make", "change", "link",
@@ -225,7 +221,11 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "certificate_authorities": list_of(domain()),
         "rate_limit": whole(0, 65535),
     },
-    shape.HTTP: {"prefix": matching(r"/(?:[A-Za-z0-9._~-]+/)*", 'a path that begins and ends with "/"')},
+    shape.HTTP: {
+        "prefix": matching(r"/(?:[A-Za-z0-9._~-]+/)*", 'a path that begins and ends with "/"'),
+        "hosts": list_of(domain()),
+        "forwarded": one_of("x-forwarded", "forwarded"),
+    },
     shape.FTP: {
         "passive_ports": port_range(),
         "passive_address": ipv4_or_host(),
@@ -509,9 +509,7 @@ def _check_listen(settings: Settings, place: Place) -> None:
 def _check_certificates(settings: Settings, place: Place) -> None:
     below = place.at("tls")
     tls = settings.tls
-    needing = sorted(
-        service for service in settings.listen if service in shape.IMPLICIT_TLS - set(NOT_SERVED)
-    )
+    needing = sorted(service for service in settings.listen if service in shape.IMPLICIT_TLS)
     makes = "`mailftp init DIR --hostname H --domain D` makes a folder with one"
     if tls is None:
         for service in needing:
@@ -530,11 +528,7 @@ def _check_certificates(settings: Settings, place: Place) -> None:
 
 def notices(settings: Settings) -> tuple[str, ...]:
     """What is valid and without effect in this release, a line each."""
-    said = [
-        f"listen.{service}: not served by this release; the other services run"
-        for service in settings.listen
-        if service in NOT_SERVED and settings.listen[service]
-    ]
+    said = []
     if settings.workers != 1:
         said.append(f"workers: this release runs one process, not {settings.workers or 'one per core'}")
     if settings.delivery.delay_warning >= settings.delivery.give_up:

@@ -115,7 +115,7 @@ level  = "info"
 format = "text"                   # or "json", one event a line
 """
 
-#: Not for everybody, or served by later releases: named, so that whoever looks for them finds where they are.
+#: Not for everybody: named, so that whoever looks for them finds where they are.
 _OTHERS = """\
 # lmtp      = ["unix:lmtp.sock"]
 # imap      = ["tcp:2143:interface=127.0.0.1"]

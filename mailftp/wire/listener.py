@@ -29,7 +29,8 @@ class ListenerService(Service):
     """Listens on `endpoint` for `factory`.
 
     `key` is what an error calls it, "listen.smtp". With `tls`, every connection is TLS from its first
-    octet; with `trusted` networks, connections from there bring a PROXY header. A factory that writes
+    octet; with `trusted` networks, connections from there bring a PROXY header (or may, without
+    `proxy_required`). A factory that writes
     piecemeal (twisted.web's) asks for `gather_writes`, so that each write is not a TLS record of its own.
 
     Binding happens in `privilegedStartService`, before twistd gives up root, and a failure there fails the
@@ -46,6 +47,7 @@ class ListenerService(Service):
         key: str = "listen",
         tls: ServiceTLS | None = None,
         trusted: Iterable[Network] = (),
+        proxy_required: bool = True,
         gather_writes: bool = False,
         drain_seconds: float = DRAIN,
     ) -> None:
@@ -70,7 +72,7 @@ class ListenerService(Service):
             self._outer = tls.wrap(factory, clock=reactor if gather_writes else None)
         networks = tuple(trusted)
         if networks:
-            self._outer = ProxyFactory(self._outer, networks, reactor)
+            self._outer = ProxyFactory(self._outer, networks, reactor, proxy_required)
         self._port: IListeningPort | None = None
 
     @property

@@ -1,7 +1,8 @@
 """The PROXY protocol, versions 1 and 2, as HAProxy publishes it (proxy-protocol.txt, 2.2).
 
 Only a connection from a trusted network may bring a header, and it must: then everything above sees the
-client that the header names. Anybody else's "PROXY ..." is data of the protocol, and an error in it.
+client that the header names. Anybody else's "PROXY ..." is data of the protocol, and an error in it. Proxies
+that speak HTTP themselves may say it in a header of theirs instead, so there it need not come.
 The header comes before everything, TLS too: TCP, PROXY, TLS, connection.
 """
 
@@ -169,7 +170,11 @@ class ProxiedConnection(ProtocolWrapper, Transparent):
         try:
             parsed = parse(self._waiting)
         except MalformedHeader as error:
-            self._refuse(str(error))
+            if self.factory.required or self._waiting[:6] == b"PROXY " or self._waiting[:12] == _SIGNATURE:
+                self._refuse(str(error))
+            else:
+                rest, self._waiting = self._waiting, None
+                self._connect(Header(), rest)
             return
         if parsed is not None:
             header, length = parsed
@@ -232,8 +237,16 @@ class ProxyFactory(WrappingFactory[ProxiedConnection]):
     noisy = False
     protocol = ProxiedConnection
 
-    def __init__(self, factory: IProtocolFactory, trusted: Iterable[Network], clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        factory: IProtocolFactory,
+        trusted: Iterable[Network],
+        clock: IReactorTime,
+        required: bool = True,
+    ) -> None:
+        """Without `required`, a trusted network may send no header, and then all is the protocol's."""
         super().__init__(factory)  # type: ignore[no-untyped-call]  # upstream
+        self.required = required
         self.trusted = tuple(trusted)
         self.clock = clock
         self.journal = Journal("proxy")

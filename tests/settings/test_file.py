@@ -76,7 +76,8 @@ class Reading(SynchronousTestCase):
         self.assertEqual(read.limits.message_size, 2 * 1024 * 1024)
         self.assertEqual(read.limits.login_timeout, 120.0)
         self.assertEqual(
-            read.limits.idle_timeout, {"smtp": 300.0, "pop3": 600.0, "imap": 1860.0, "ftp": 3600.0}
+            read.limits.idle_timeout,
+            {"smtp": 300.0, "pop3": 600.0, "imap": 1860.0, "ftp": 3600.0, "http": 60.0},
         )
         self.assertEqual((read.quota.mail, read.quota.files), (10**9, 12))
         self.assertEqual((read.delivery.retry, read.delivery.give_up), ((1.0, 2.0), 864000.0))
@@ -125,13 +126,11 @@ class Reading(SynchronousTestCase):
                 )
 
     def test_notices(self) -> None:
-        """What this release does not serve is valid, and said."""
-        read = self.parse(
-            'workers = 4\n[listen]\nhttp = ["tcp:0"]\nsmtp = ["tcp:0"]\n[delivery]\ngive_up = "1h"'
-        )
+        """What is valid and has no effect is said."""
+        read = self.parse('workers = 4\n[listen]\nsmtp = ["tcp:0"]\n[delivery]\ngive_up = "1h"')
         self.assertEqual(
             [notice.partition(":")[0] for notice in notices(read)],
-            ["listen.http", "workers", "delivery.delay_warning"],
+            ["workers", "delivery.delay_warning"],
         )
 
     def test_missing_file(self) -> None:

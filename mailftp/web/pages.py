@@ -1,0 +1,67 @@
+"""A page: what is asked, in plain values, and what is answered. No page knows of a transport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import ClassVar
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface, implementer
+
+from mailftp.web.forwarded import Origin
+from mailftp.web.hosts import Host
+
+#: Octets of a request's body, where a page does not say otherwise.
+BODY = 64 * 1024
+
+
+class IVisit(Interface):
+    """The component of a request that says who asks: `IVisit(request)` in a resource below the root."""
+
+    origin = Attribute("mailftp.web.forwarded.Origin")
+    host = Attribute("mailftp.web.hosts.Host; as the client named it")
+    base = Attribute("The URL of the root, ending in a slash, as the client sees it")
+
+
+@implementer(IVisit)
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request."""
+
+    origin: Origin
+    host: Host
+    #: "https://mail.example.test/prefix/".
+    base: str
+    method: str = "GET"
+    #: The first value of each argument of the query; what is not UTF-8 is replaced.
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    body: bytes
+    kind: str = "text/plain; charset=utf-8"
+    status: int = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Page:
+    """Answers one path."""
+
+    #: HEAD is GET without the body, OPTIONS is answered from this.
+    methods: ClassVar[tuple[str, ...]] = ("GET",)
+    body_limit: ClassVar[int] = BODY
+
+    def answer(self, visit: Visit) -> Answer | Deferred[Answer]:
+        """Called with one of `methods`."""
+        raise NotImplementedError
+
+
+def refusal(status: int, words: str, **headers: str) -> Answer:
+    """An error, in words that say what to do."""
+    phrase = HTTPStatus(status).phrase
+    text = f"{status} {phrase}: {words}\n"
+    return Answer(text.encode(), status=status, headers={n.replace("_", "-"): v for n, v in headers.items()})
