@@ -473,7 +473,7 @@ class _Watch(CertificateWatch):
 
 
 #: Keys that a running server cannot change: path in the settings -> its words.
-_FIXED = ("data", "store", "workers", "proxy", "quota.mail")
+_FIXED = ("data", "store", "workers", "proxy", "quota.mail", "quota.messages")
 
 
 def fixed(now: Settings, wanted: Settings) -> tuple[Settings, list[str]]:

@@ -99,7 +99,9 @@ class MailServer:
             **settings,
         )
         self._folder = folder
-        self._store = MemoryStore(mail_quota=self.settings.quota.mail)
+        self._store = MemoryStore(
+            mail_quota=self.settings.quota.mail, message_quota=self.settings.quota.messages
+        )
         self._base = Foundations(self.settings, reactor, self._store)
         self._refusals: dict[Step, deque[Refused]] = {
             step: deque() for step in ("sender", "recipient", "message")

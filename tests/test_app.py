@@ -38,12 +38,13 @@ class Fixed(SynchronousTestCase):
             data=Path("/other"),
             store=StoreSettings("sqlite:x"),
             workers=3,
-            quota=Quota(mail=1, files=2),
+            quota=Quota(mail=1, messages=3, files=2),
         )
         taken, notes = fixed(self.now, wanted)
         self.assertEqual(taken, replace(self.now, quota=Quota(files=2)))
         self.assertEqual(
-            [note.partition(":")[0] for note in notes], ["data", "store", "workers", "quota.mail"]
+            [note.partition(":")[0] for note in notes],
+            ["data", "store", "workers", "quota.mail", "quota.messages"],
         )
 
     def test_guard_is_kept(self) -> None:

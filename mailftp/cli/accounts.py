@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from mailftp.cli.uidls import UidlOptions, set_uidls
 from mailftp.files.homes import folder_name
 from mailftp.operation.admin import Refused, account_address, verifier_to_json
 from mailftp.settings import Settings
-from mailftp.settings.values import Place, Wrong, size_or_unlimited
+from mailftp.settings.values import Kind, Place, Wrong, number_or_unlimited, size_or_unlimited
+from mailftp.store.quota import UNLIMITED
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
@@ -60,7 +62,8 @@ class RemoveOptions(_OneAccount):
 
 class SetOptions(_OneAccount):
     synopsis = (
-        "Usage: mailftp account set ADDRESS [--mail-quota SIZE] [--files-quota SIZE]"
+        "Usage: mailftp account set ADDRESS [--mail-quota SIZE] [--message-quota NUMBER]"
+        " [--files-quota SIZE]"
         " [--daily-messages NUMBER] [--daily-new-recipients NUMBER] [--file-sent | --no-file-sent]"
         " [--disable | --enable]"
     )
@@ -71,6 +74,7 @@ class SetOptions(_OneAccount):
     optParameters = [
         CONFIG,
         ["mail-quota", None, None, "What the account's mail may take."],
+        ["message-quota", None, None, "How many messages the account may have."],
         ["files-quota", None, None, "What the account's files may take."],
         ["daily-messages", None, None, "Messages to other domains in a day."],
         [
@@ -203,7 +207,9 @@ def set_account(options: SetOptions) -> None:
     for option, name in (("mail-quota", "mail_quota"), ("files-quota", "files_quota")):
         given = options[option]
         if given is not None:
-            changes[name] = _quota(option, given)
+            changes[name] = _quota(option, given, size_or_unlimited())
+    if options["message-quota"] is not None:
+        changes["message_quota"] = _quota("message-quota", options["message-quota"], number_or_unlimited())
     for option, name in (
         ("daily-messages", "daily_messages"),
         ("daily-new-recipients", "daily_new_recipients"),
@@ -219,16 +225,15 @@ def set_account(options: SetOptions) -> None:
     print(f"set {account['address']}")
 
 
-def _quota(option: str, text: str) -> int | None:
+def _quota(option: str, text: str, kind: Kind[int | None]) -> int | None:
     """None is the default of [quota]; no limit of its own is the largest number that can be kept."""
     if text == "default":
         return None
-    kind = size_or_unlimited()
     try:
-        octets = kind.read(int(text) if text.isascii() and text.isdigit() else text, Place("", Path()))
+        limit = kind.read(int(text) if text.isascii() and text.isdigit() else text, Place("", Path()))
     except Wrong as wrong:
         raise usage.UsageError(f'--{option}: {wrong}; give "default", {kind.wants}')
-    return UNLIMITED if octets is None else octets
+    return UNLIMITED if limit is None else limit
 
 
 def _number(option: str, text: str) -> int | None:
@@ -239,10 +244,6 @@ def _number(option: str, text: str) -> int | None:
         wanted = 'a number from 1 on, "unlimited" or "default"'
         raise usage.UsageError(f"--{option}: {text} has another form; give {wanted}")
     return int(text)
-
-
-#: An account's own "unlimited", which wins over a limit in [quota].
-UNLIMITED = 2**63 - 1
 
 
 def list_accounts(options: ListOptions) -> None:
@@ -256,19 +257,21 @@ def list_accounts(options: ListOptions) -> None:
             "disabled" if account["disabled"] else "",
             str(account["messages"]),
             amount(account["mail_used"]),
-            _limit(account["mail_quota"]),
-            _limit(account["files_quota"]),
+            _limit(account["mail_quota"], amount),
+            _limit(account["message_quota"], str),
+            _limit(account["files_quota"], amount),
             when(account["created"]),
         )
         for account in listed
     ]
-    print(table(("address", "", "messages", "mail", "mail quota", "files quota", "made"), rows), end="")
+    heads = ("address", "", "messages", "mail", "mail quota", "message quota", "files quota", "made")
+    print(table(heads, rows), end="")
 
 
-def _limit(quota: int | None) -> str:
+def _limit(quota: int | None, shown: Callable[[int], str]) -> str:
     if quota is None:
         return "default"
-    return "unlimited" if quota == UNLIMITED else amount(quota)
+    return "unlimited" if quota == UNLIMITED else shown(quota)
 
 
 _RUN: dict[str, Any] = {

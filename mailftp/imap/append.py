@@ -14,6 +14,7 @@ from mailftp.imap.commands import Bad, MessageCommand, No, Ok, State
 from mailftp.imap.context import Context
 from mailftp.imap.incoming import Incoming
 from mailftp.imap.parser import Parser, SyntaxFault
+from mailftp.imap.quota import quota_of
 from mailftp.imap.scanner import Message
 from mailftp.imap.sequence import format_set
 from mailftp.imap.storing import MOST_FLAGS
@@ -136,7 +137,7 @@ async def _take_all(
     while True:
         about = _about(parser)
         parser.end()
-        await _look_ahead(context, incoming.offer, name, staged)
+        await _look_ahead(context, incoming.offer, name, staged, single=single)
         await _take(context, incoming, about, staged)
         rest = await incoming.rest()
         more = isinstance(rest, Message)
@@ -172,7 +173,7 @@ def _about(parser: Parser) -> _About:
     return _About(frozenset(flags), received, utf8)
 
 
-async def _look_ahead(context: Context, offer: Message, name: str, staged: _Staged) -> None:
+async def _look_ahead(context: Context, offer: Message, name: str, staged: _Staged, *, single: bool) -> None:
     """Refuse, before it is sent, what could not be kept. A client that waits is spared sending it."""
     limit = context.link.settings.limits.message_size
     if offer.octets > limit:
@@ -188,11 +189,11 @@ async def _look_ahead(context: Context, offer: Message, name: str, staged: _Stag
         raise _try_create()
     # As it is now: it may have been given more since the login.
     known = await context.store.read(AccountWithVerifier(context.account.address))
-    quota = None if known is None else known[0].mail_quota
-    if quota is None:
-        quota = context.link.settings.quota.mail
-    octets, _ = await context.store.read(MailUsage(context.account.id))
-    if quota is not None and octets + offer.octets > quota:
+    quota = quota_of(context, context.account if known is None else known[0])
+    octets, messages = await context.store.read(MailUsage(context.account.id))
+    # What replaces another makes them no more.
+    messages += 0 if single else len(staged.messages) + 1
+    if quota.exceeded(octets + offer.octets, messages, (0, messages if single else 0)):
         raise No("the account is full: delete something first", b"OVERQUOTA")
 
 

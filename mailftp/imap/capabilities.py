@@ -27,6 +27,7 @@ _LOGGED_IN: tuple[bytes, ...] = (
     b"OBJECTID",
     b"QUOTA",
     b"QUOTA=RES-STORAGE",
+    b"QUOTA=RES-MESSAGE",
     b"METADATA",
     b"NOTIFY",
     b"UTF8=ACCEPT",

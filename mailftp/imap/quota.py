@@ -10,6 +10,8 @@ from mailftp.imap.mailbox_names import write_name
 from mailftp.imap.parser import Parser
 from mailftp.imap.responses import quoted
 from mailftp.store.queries import AccountWithVerifier, Mailboxes, MailUsage
+from mailftp.store.quota import UNLIMITED, MailQuota
+from mailftp.store.records import Account
 
 #: The one root's name.
 ROOT = b"mail"
@@ -61,13 +63,22 @@ async def _tell(context: Context) -> None:
     """What is not limited is no resource (RFC 9208 section 3)."""
     found = await context.store.read(AccountWithVerifier(context.account.address))
     account = context.account if found is None else found[0]
-    limit = context.link.settings.quota.mail if account.mail_quota is None else account.mail_quota
-    resources = b""
-    if limit is not None:
-        octets, _ = await context.store.read(MailUsage(account.id))
+    limits = quota_of(context, account)
+    octets, messages = await context.store.read(MailUsage(account.id))
+    resources = []
+    if limits.octets not in (None, UNLIMITED):
         # In units of 1,024 octets; what is begun counts, or a full account would seem to have room.
-        resources = b"STORAGE %d %d" % (-(-octets // 1024), limit // 1024)
-    context.respond(b"QUOTA %b (%b)" % (quoted(ROOT), resources))
+        resources.append(b"STORAGE %d %d" % (-(-octets // 1024), limits.octets // 1024))
+    if limits.messages not in (None, UNLIMITED):
+        # RFC 9208 section 5.2: in all mailboxes together; a copy is a message of its own.
+        resources.append(b"MESSAGE %d %d" % (messages, limits.messages))
+    context.respond(b"QUOTA %b (%b)" % (quoted(ROOT), b" ".join(resources)))
+
+
+def quota_of(context: Context, account: Account) -> MailQuota:
+    """What it may take: its own limits, and the server's where it has none."""
+    default = context.link.settings.quota
+    return MailQuota(default.mail, default.messages).of(account.mail_quota, account.message_quota)
 
 
 async def _set(context: Context, root: bytes) -> Ok:

@@ -89,6 +89,7 @@ def _account(account: Account) -> dict[str, object]:
         "created": account.created,
         "disabled": account.disabled,
         "mail_quota": account.mail_quota,
+        "message_quota": account.message_quota,
         "files_quota": account.files_quota,
         "daily_messages": account.daily_messages,
         "daily_new_recipients": account.daily_new_recipients,

@@ -120,6 +120,9 @@ class StoreSettings:
 @dataclass(frozen=True, slots=True)
 class Quota:
     mail: int | None = _key(None, "What the mail of one account may take; an account's own setting wins.")
+    messages: int | None = _key(
+        None, "How many messages one account may have, in all its mailboxes; an account's own setting wins."
+    )
     files: int | None = _key(None, "What the files of one account may take; an account's own setting wins.")
 
 

@@ -32,6 +32,7 @@ from mailftp.settings.values import (
     mode,
     named_numbers,
     network,
+    number_or_unlimited,
     one_of,
     one_or_list,
     path,
@@ -166,7 +167,11 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "blobs": matching(r"file:.+", '"file:FOLDER", a folder below `data` or an absolute path'),
         "text_index": truth(),
     },
-    shape.Quota: {"mail": size_or_unlimited(), "files": size_or_unlimited()},
+    shape.Quota: {
+        "mail": size_or_unlimited(),
+        "messages": number_or_unlimited(),
+        "files": size_or_unlimited(),
+    },
     shape.Smarthost: {
         "host": host_and_port(),
         "username": text("the login name, text"),

@@ -68,6 +68,7 @@ _WRITTEN = {
     "message_size": '"50MB"',
     "header_size": '"256KiB"',
     "mail": '"unlimited"',
+    "messages": '"unlimited"',
     "files": '"unlimited"',
     "retry": '["5m", "15m", "30m", "1h", "2h", "4h", "8h", "16h"]',
     "give_up": '"5d"',

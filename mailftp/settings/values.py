@@ -204,6 +204,15 @@ def size_or_unlimited() -> Kind[int | None]:
     return Kind(f'"unlimited", {sized.wants}', read)
 
 
+def number_or_unlimited() -> Kind[int | None]:
+    counted = whole(0, 10**9)
+
+    def read(value: object, place: Place) -> int | None:
+        return None if value == "unlimited" else counted.read(value, place)
+
+    return Kind(f'"unlimited", or {counted.wants}', read)
+
+
 def seconds(least: float = 0.0, most: float = LONGEST_TIME) -> Kind[float]:
     """A time: seconds, or "5m"."""
 

@@ -60,6 +60,7 @@ url = "sqlite:mail.sqlite"        # under data
 
 [quota]
 mail  = "unlimited"               # per account, an account's own setting wins
+# messages = "unlimited"         # how many of them
 files = "unlimited"
 
 [delivery]

@@ -43,7 +43,15 @@ TARGETS_LIMIT = 1_000
 
 #: What SetAccount may set.
 ACCOUNT_FIELDS = frozenset(
-    {"disabled", "mail_quota", "files_quota", "daily_messages", "daily_new_recipients", "file_sent"}
+    {
+        "disabled",
+        "mail_quota",
+        "message_quota",
+        "files_quota",
+        "daily_messages",
+        "daily_new_recipients",
+        "file_sent",
+    }
 )
 #: Those of them that are true or false.
 ACCOUNT_FLAGS = frozenset({"disabled", "file_sent"})

@@ -31,7 +31,12 @@ def open_store(settings: Settings, reactor: Reactor) -> Store:
     """
     scheme, _, rest = settings.store.url.partition(":")
     if scheme == "memory":
-        return MemoryStore(reactor.seconds, settings.quota.mail, history=settings.delivery.history)
+        return MemoryStore(
+            reactor.seconds,
+            settings.quota.mail,
+            history=settings.delivery.history,
+            message_quota=settings.quota.messages,
+        )
     if scheme in ("postgres", "postgresql"):
         raise StoreFault("store.url: this release has only SQLite (sqlite:mail.sqlite) and memory:")
     if scheme != "sqlite" or not rest:
@@ -46,6 +51,7 @@ def open_store(settings: Settings, reactor: Reactor) -> Store:
         settings.quota.mail,
         history=settings.delivery.history,
         text_index=settings.store.text_index,
+        message_quota=settings.quota.messages,
     )
 
 

@@ -36,6 +36,7 @@ class Account:
     disabled: bool = False
     #: None: the server's default holds.
     mail_quota: int | None = None
+    message_quota: int | None = None
     files_quota: int | None = None
     #: Messages and new recipients elsewhere in a day; 0: no limit.
     daily_messages: int | None = None

@@ -22,6 +22,7 @@ from mailftp.operation.admin import Refused, perform
 from mailftp.settings import Settings
 from mailftp.store.memory import MemoryStore
 from mailftp.store.queries import AccountWithVerifier
+from mailftp.store.quota import UNLIMITED
 from mailftp.wire.journal import Journal
 from tests.cli.test_folders import call
 
@@ -92,10 +93,14 @@ class Commands(SynchronousTestCase):
         """A table for people and JSON for machines."""
         self.account("add", "bob")
         self.account("set", "bob", "--mail-quota", "2GB", "--files-quota", "unlimited", "--disable")
+        self.account("set", "bob", "--message-quota", "12")
         status, out, _ = self.account("list")
         self.assertEqual(status, 0)
-        self.assertRegex(out.splitlines()[1], r"\Abob@example.test +disabled +0 +0 B +2.0 GB +unlimited +")
+        self.assertRegex(
+            out.splitlines()[1], r"\Abob@example.test +disabled +0 +0 B +2.0 GB +12 +unlimited +"
+        )
         listed = json.loads(self.account("list", "--json")[1])
+        self.assertEqual(listed[0]["message_quota"], 12)
         self.assertEqual((listed[0]["mail_quota"], listed[0]["disabled"]), (2 * 10**9, True))
 
     def test_set(self) -> None:
@@ -104,6 +109,9 @@ class Commands(SynchronousTestCase):
         self.account("set", "bob", "--mail-quota", "5MB")
         self.account("set", "bob", "--mail-quota", "default", "--enable")
         self.assertIsNone(self.known("bob@example.test")[0].mail_quota)
+        for given, kept in (("0", 0), ("12", 12), ("unlimited", UNLIMITED), ("default", None)):
+            self.account("set", "bob", "--message-quota", given)
+            self.assertEqual(self.known("bob@example.test")[0].message_quota, kept)
         self.account(
             "set", "bob", "--daily-messages", "5", "--daily-new-recipients", "unlimited", "--file-sent"
         )
@@ -114,7 +122,8 @@ class Commands(SynchronousTestCase):
         account = self.known("bob@example.test")[0]
         self.assertEqual((account.daily_messages, account.file_sent), (None, False))
         for more in (
-            ["--mail-quota", "much"], [], ["--enable", "--disable"], ["--daily-messages", "0"],
+            ["--mail-quota", "much"], ["--message-quota", "5MB"], ["--message-quota", "-1"],
+            [], ["--enable", "--disable"], ["--daily-messages", "0"],
             ["--daily-new-recipients", "-1"], ["--file-sent", "--no-file-sent"],
         ):  # fmt: skip
             self.assertEqual(self.account("set", "bob", *more)[0], 2, more)

@@ -123,6 +123,19 @@ class AppendTests(IMAPTestCase):
         answer = client.exchange(b"a APPEND Sent {%d}\r\n" % len(LARGE))
         self.assertTrue(answer.startswith(b"+ "), answer)
 
+    def test_too_many(self):
+        """RFC 9208 section 5.2: who would send much is told before; what replaces makes them no more."""
+        there = len(self.messages)
+        self.successResultOf(self.store.commit(SetAccount("bob@example.test", (("message_quota", there),))))
+        client = self.enter()
+        answer = client.exchange(b"a APPEND Sent {%d}\r\n" % len(LARGE))
+        self.assertTrue(answer.startswith(b"a NO [OVERQUOTA] "), answer)
+        client.exchange(b"b SELECT INBOX\r\n")
+        answer = client.exchange(b"c REPLACE 1 Sent {%d}\r\n" % len(LARGE))
+        self.assertTrue(answer.startswith(b"+ "), answer)
+        self.assertIn(b"c OK replaced", client.exchange(LARGE + b"\r\n"))
+        self.assertEqual([row.size for row in self.rows("Sent")], [len(LARGE)])
+
     def test_no_mailbox(self):
         """TRYCREATE, before a large message is sent; and the mailbox is not made."""
         client = self.enter()

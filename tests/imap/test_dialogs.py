@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mailftp.store.units import SetAccount
 from tests import dialogs
 from tests.imap.mailboxes import IMAPTestCase
 
@@ -12,6 +13,9 @@ class DialogTests(IMAPTestCase):
     def played(self, piece: int | None) -> None:
         for dialog in dialogs.load(FOLDER):
             self.setUp()
+            # Of alice's transcripts.
+            limit = SetAccount("alice@example.test", (("message_quota", 2),))
+            self.successResultOf(self.store.commit(limit))
             client = self.connect()
             dialogs.play(dialog, client.exchange, client.is_closed, piece)
 

@@ -15,6 +15,7 @@ from mailftp.imap.output import PIECE
 from mailftp.settings import Quota
 from mailftp.store.engine import StoreFault
 from mailftp.store.queries import ListMailbox
+from mailftp.store.quota import UNLIMITED
 from mailftp.store.units import (
     DeleteMailbox,
     Expunge,
@@ -271,6 +272,25 @@ class QuotaTests(ServerTestCase):
         self.assertIn(b"(STORAGE 1 0)", answer)
         self.assertEqual(client.exchange(b"e COPY 1:* Sent\r\n"), b"e NO [OVERQUOTA] the mailbox is full\r\n")
         self.assertTrue(client.exchange(b"f MOVE 1:* Sent\r\n").endswith(b"f OK moved\r\n"))
+
+    def test_number_of_messages(self) -> None:
+        """RFC 9208 section 5.2: as many messages as the account may have; what has no limit is not told."""
+        factory = self.make_factory(quota=Quota(mail=10 * 1024, messages=3))
+        client = self.connect(factory)
+        client.exchange(b"a LOGIN bob hungry\r\nb SELECT INBOX\r\n")
+        there = len(self.rows())
+        answer = b'* QUOTA "mail" (STORAGE 1 10 MESSAGE %d 3)\r\nc OK done\r\n' % there
+        self.assertEqual(client.exchange(b"c GETQUOTA mail\r\n"), answer)
+        for own in (("message_quota", there), ("mail_quota", UNLIMITED)):
+            self.commit(SetAccount("bob@example.test", (own,)))
+        answer = b'* QUOTAROOT "INBOX" "mail"\r\n* QUOTA "mail" (MESSAGE %d %d)\r\nd OK done\r\n'
+        self.assertEqual(client.exchange(b"d GETQUOTAROOT INBOX\r\n"), answer % (there, there))
+        full = b"e NO [OVERQUOTA] the mailbox is full\r\n"
+        self.assertEqual(client.exchange(b"e COPY 1 Sent\r\n"), full)
+        self.assertEqual(client.exchange(b"e APPEND Sent {6+}\r\nA: b\r\n\r\n"), full)
+        self.assertTrue(client.exchange(b"f MOVE 1:* Sent\r\n").endswith(b"f OK moved\r\n"))
+        self.commit(SetAccount("bob@example.test", (("message_quota", UNLIMITED),)))
+        self.assertEqual(client.exchange(b"g GETQUOTA mail\r\n"), b'* QUOTA "mail" ()\r\ng OK done\r\n')
 
 
 class NotifyTests(ServerTestCase):

@@ -210,6 +210,19 @@ class AcceptTests(HouseTestCase):
         self.set("bob@example.test", mail_quota=None)
         self.successResultOf(self.deliver(MESSAGE, "alice@example.test", "bob@example.test"))
 
+    def test_over_message_quota(self) -> None:
+        """Too many messages are a full mailbox like too many octets: in DATA, then at RCPT."""
+        self.set("bob@example.test", message_quota=0)
+        both = self.deliver(MESSAGE, "alice@example.test", "bob@example.test")
+        refused = self.failureResultOf(both, Refused).value
+        self.assertEqual((refused.code, refused.status), (452, "4.2.2"))
+        refused = self.assertRaises(
+            Refused, self.intake.recipient, self.origin(), parse_address("bob@example.test")
+        )
+        self.assertEqual((refused.code, refused.status), (452, "4.2.2"))
+        self.set("bob@example.test", message_quota=1)
+        self.successResultOf(self.deliver(MESSAGE, "bob@example.test"))
+
     def test_store_faults(self) -> None:
         """A full disk and a removed account are temporary refusals; other faults stay faults."""
         for fault, expected in ((StoreFull("full"), (452, "4.3.1")),):

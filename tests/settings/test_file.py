@@ -71,7 +71,8 @@ class Reading(SynchronousTestCase):
         """Sizes and times have units, and plain numbers are octets and seconds."""
         read = self.parse(
             '[limits]\nmessage_size = "2MiB"\nlogin_timeout = "2m"\nidle_timeout = { ftp = "1h" }\n'
-            '[quota]\nmail = "1GB"\nfiles = 12\n[delivery]\nretry = [1, "2s"]\ngive_up = "10d"'
+            '[quota]\nmail = "1GB"\nmessages = 1000\nfiles = 12\n'
+            '[delivery]\nretry = [1, "2s"]\ngive_up = "10d"'
         )
         self.assertEqual(read.limits.message_size, 2 * 1024 * 1024)
         self.assertEqual(read.limits.login_timeout, 120.0)
@@ -79,7 +80,7 @@ class Reading(SynchronousTestCase):
             read.limits.idle_timeout,
             {"smtp": 300.0, "pop3": 600.0, "imap": 1860.0, "ftp": 3600.0, "http": 60.0},
         )
-        self.assertEqual((read.quota.mail, read.quota.files), (10**9, 12))
+        self.assertEqual(read.quota, shape.Quota(10**9, 1000, 12))
         self.assertEqual((read.delivery.retry, read.delivery.give_up), ((1.0, 2.0), 864000.0))
 
     def test_names(self) -> None:

@@ -60,6 +60,22 @@ class Appending:
         kept = await self.only(self.alice, "Drafts")
         self.assertEqual(await self.store.read(Bodies((kept.body,))), (two,))
 
+    async def test_append_over_message_quota(self):
+        """Messages that are too many are all refused, and no UID is used."""
+        await self.store.commit(SetAccount("alice@example.test", (("message_quota", 2),)))
+        texts = [message(str(n)) for n in range(3)]
+        fault = await self.refused(OverQuota, await self.append(*texts))
+        self.assertEqual(fault.account_ids, (self.alice.id,))
+        self.assertEqual(await self.store.read(MailUsage(self.alice.id)), (0, 0))
+        appended = await self.store.commit(await self.append(*texts[:2]))
+        self.assertEqual(appended.uids, (1, 2))
+        # As many as there were, though by now fewer are allowed.
+        await self.store.commit(SetAccount("alice@example.test", (("message_quota", 1),)))
+        drafts = (await self.mailbox(self.alice, "Drafts")).mailbox.id
+        await self.store.commit(await self.append(texts[2], replaces=(drafts, 1)))
+        await self.refused(OverQuota, await self.append(texts[0]))
+        self.assertEqual((await self.store.read(MailUsage(self.alice.id)))[1], 2)
+
     async def test_replace(self):
         """The new message is there and the old one gone, in one mailbox or from one to another."""
         await self.accept(message("old"), *inbox(self.alice))

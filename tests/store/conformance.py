@@ -35,6 +35,7 @@ from mailftp.store.queries import (
     QueueAttempts,
     QueueList,
 )
+from mailftp.store.quota import UNLIMITED
 from mailftp.store.records import (
     NEW_ACCOUNT_MAILBOXES,
     BodyRef,
@@ -139,11 +140,13 @@ class Conformance:
 
     async def test_set_account(self):
         """Each field named is set, the others stay."""
-        changes = (("disabled", True), ("mail_quota", 5000))
+        changes = (("disabled", True), ("mail_quota", 5000), ("message_quota", 7), ("files_quota", 9))
         changed = await self.store.commit(SetAccount("bob@example.test", changes))
-        self.assertEqual(changed, replace(self.bob, disabled=True, mail_quota=5000))
+        self.assertEqual(
+            changed, replace(self.bob, disabled=True, mail_quota=5000, message_quota=7, files_quota=9)
+        )
         changed = await self.store.commit(SetAccount("bob@example.test", (("mail_quota", None),)))
-        self.assertEqual(changed, replace(self.bob, disabled=True))
+        self.assertEqual(changed, replace(self.bob, disabled=True, message_quota=7, files_quota=9))
         self.assertEqual((await self.store.read(Accounts()))[1], changed)
 
     async def test_set_unknown_field(self):
@@ -571,6 +574,37 @@ class Conformance:
         await self.assertFailure(store.commit(Accept(body, START, inbox(poor))), OverQuota)
         await store.commit(SetAccount("poor@example.test", (("mail_quota", 10_000),)))
         await store.commit(Accept(body, START, inbox(poor)))
+
+    async def test_over_message_quota(self):
+        """The number of messages is held to like their octets, each place in a mailbox counting; exactly
+        full fits, and what is expunged makes room."""
+        await self.store.commit(SetAccount("alice@example.test", (("message_quota", 2),)))
+        await self.accept(message(), *inbox(self.alice))
+        size = len(message())
+        body = await staged(self.store, message())
+        twice = (Filing(self.alice.id), Filing(self.alice.id, "Sent"))
+        fault = await self.refused(OverQuota, Accept(body, START, (*twice, Filing(self.bob.id))))
+        self.assertEqual(fault.account_ids, (self.alice.id,))
+        self.assertEqual((await self.mailbox(self.bob)).messages, ())
+        self.assertEqual(await self.store.read(MailUsage(self.alice.id)), (size, 1))
+        await self.store.commit(Accept(body, START, inbox(self.alice)))
+        await self.refused(OverQuota, Accept(body, START, inbox(self.alice)))
+        mailbox_id = (await self.mailbox(self.alice)).mailbox.id
+        await self.store.commit(Expunge(self.alice.id, mailbox_id, (1,)))
+        await self.store.commit(Accept(body, START, inbox(self.alice)))
+        self.assertEqual(await self.store.read(MailUsage(self.alice.id)), (2 * size, 2))
+
+    async def test_default_message_quota(self):
+        """An account's own number wins over the server's, unlimited too; both quotas hold."""
+        store = await self.open_store(message_quota=1)
+        account = await store.commit(AddAccount("poor@example.test", VERIFIER))
+        body = await staged(store, message())
+        await store.commit(Accept(body, START, inbox(account)))
+        await self.assertFailure(store.commit(Accept(body, START, inbox(account))), OverQuota)
+        await store.commit(SetAccount("poor@example.test", (("message_quota", UNLIMITED),)))
+        await store.commit(Accept(body, START, inbox(account)))
+        await store.commit(SetAccount("poor@example.test", (("mail_quota", 10),)))
+        await self.assertFailure(store.commit(Accept(body, START, inbox(account))), OverQuota)
 
     # Threads.
 

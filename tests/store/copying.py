@@ -86,6 +86,19 @@ class Copying:
         copied = await self.store.commit(CopyMessages(self.alice.id, before.mailbox.id, (1,), "Archive"))
         self.assertEqual(copied.targets, (1,))
 
+    async def test_copy_over_message_quota(self):
+        """Each copy is a message more; a full account can move."""
+        before = await self.three()
+        await self.store.commit(SetAccount("alice@example.test", (("message_quota", 4),)))
+        source = before.mailbox.id
+        fault = await self.refused(OverQuota, CopyMessages(self.alice.id, source, (1, 2), "Archive"))
+        self.assertEqual(fault.account_ids, (self.alice.id,))
+        self.assertEqual((await self.usage())[1], 3)
+        await self.store.commit(CopyMessages(self.alice.id, source, (1,), "Archive"))
+        moved = await self.store.commit(MoveMessages(self.alice.id, source, (2, 3), "Archive"))
+        self.assertEqual(moved.targets, (2, 3))
+        self.assertEqual((await self.usage())[1], 4)
+
     async def test_move(self):
         """Moved messages keep their ids and leave tombstones; a full account can move; none counts twice."""
         before = await self.three()

@@ -160,6 +160,7 @@ class History:
                 AddAccount(address, VERIFIER),
                 RemoveAccount(address),
                 SetAccount(address, (("mail_quota", self.chance.choice([None, 800, 3000])),)),
+                SetAccount(address, (("message_quota", self.chance.choice([None, 2, 9])),)),
             ]
         )
 

@@ -106,8 +106,8 @@ class Watching(SQLiteStore):
     """After each commit that nothing else waits for, compares all that is kept with the database, and keeps
     as much of it as there is."""
 
-    def __init__(self, *arguments) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments, **options) -> None:
+        super().__init__(*arguments, **options)
         self.waiting = self.kept = 0
 
     def commit(self, unit):
@@ -140,10 +140,17 @@ class Watching(SQLiteStore):
 class WatchedConformance(test_sqlite.SQLiteConformance):
     """The whole suite once more, over a store that watches itself."""
 
-    async def open_store(self, mail_quota=None):
+    async def open_store(self, mail_quota=None, message_quota=None):
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)
-        store = Watching(folder / "mail.sqlite", folder / "blobs", reactor, self.clock, mail_quota)
+        store = Watching(
+            folder / "mail.sqlite",
+            folder / "blobs",
+            reactor,
+            self.clock,
+            mail_quota,
+            message_quota=message_quota,
+        )
         self.addCleanup(store.stop)
         await store.start()
         return store

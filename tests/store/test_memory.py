@@ -38,8 +38,8 @@ class MemoryConformance(
     #: Where the number of expunges that are remembered is read.
     tombstone_modules = (state,)
 
-    async def open_store(self, mail_quota=None):
-        store = MemoryStore(self.clock.seconds, mail_quota)
+    async def open_store(self, mail_quota=None, message_quota=None):
+        store = MemoryStore(self.clock.seconds, mail_quota, message_quota=message_quota)
         await store.start()
         return store
 

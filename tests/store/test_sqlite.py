@@ -41,10 +41,17 @@ class SQLiteConformance(
     #: Where the number of expunges that are remembered is read.
     tombstone_modules = (expunging,)
 
-    async def open_store(self, mail_quota=None):
+    async def open_store(self, mail_quota=None, message_quota=None):
         folder = Path(self.mktemp())
         folder.mkdir(parents=True)
-        store = SQLiteStore(folder / "mail.sqlite", folder / "blobs", reactor, self.clock, mail_quota)
+        store = SQLiteStore(
+            folder / "mail.sqlite",
+            folder / "blobs",
+            reactor,
+            self.clock,
+            mail_quota,
+            message_quota=message_quota,
+        )
         self.addCleanup(store.stop)
         await store.start()
         return store

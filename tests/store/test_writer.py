@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from mailftp.message.index import index_message
 from mailftp.store.engine import MailboxExists, OverQuota, StoreFault, StoreFull
+from mailftp.store.quota import MailQuota
 from mailftp.store.records import Filing, StagedBody, Verifier
 from mailftp.store.sqlite import blobs as blobs_module
 from mailftp.store.sqlite import sweeping
@@ -52,7 +53,7 @@ class WriterCase(TestCase):
             self.blobs,
             self.staging,
             lambda: self.now,
-            None,
+            MailQuota(),
             index_message,
             lambda jobs, changes: self.batches.append((jobs, changes)),
         )

@@ -17,10 +17,11 @@ def append_messages(state: State, unit: AppendMessages) -> Appended:
     bodies = [state.take_body(message.body) for message in unit.messages]
     holder = state.holders[unit.account_id]
     octets = holder.octets + sum(message.body.size for message in unit.messages)
+    count = holder.messages + len(unit.messages)
     if unit.replaces is not None:
+        count -= 1
         octets -= _replaced(state, unit.account_id, *unit.replaces)
-    quota = state.mail_quota if holder.account.mail_quota is None else holder.account.mail_quota
-    if quota is not None and octets > max(quota, holder.octets):
+    if state.quota(holder.account).exceeded(octets, count, (holder.octets, holder.messages)):
         raise OverQuota((unit.account_id,))
     uids = []
     for message, body in zip(unit.messages, bodies, strict=True):

@@ -36,8 +36,8 @@ def _copy(state: State, unit: CopyMessages | MoveMessages, hold_to_quota: bool) 
     holder = state.holders[unit.account_id]
     messages = [source.messages[uid] for uid in sources]
     octets = holder.octets + sum(message.size for message in messages)
-    quota = state.mail_quota if holder.account.mail_quota is None else holder.account.mail_quota
-    if hold_to_quota and quota is not None and octets > quota:
+    quota = state.quota(holder.account)
+    if hold_to_quota and quota.exceeded(octets, holder.messages + len(messages)):
         raise OverQuota((unit.account_id,))
     holder.octets = octets
     holder.messages += len(messages)

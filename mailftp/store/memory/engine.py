@@ -29,6 +29,7 @@ from mailftp.store.memory import (
     tracing,
 )
 from mailftp.store.memory.state import State
+from mailftp.store.quota import MailQuota
 from mailftp.store.records import StagedBody
 
 R = TypeVar("R")
@@ -115,8 +116,8 @@ class _MemorySink:
 
 
 class MemoryStore(Store):
-    """`now` gives seconds since the epoch (a test passes its clock's `seconds`); `mail_quota` holds for
-    accounts that have none of their own, `history` as in SQLiteStore."""
+    """`now` gives seconds since the epoch (a test passes its clock's `seconds`); `mail_quota` and
+    `message_quota` hold for accounts that have none of their own, `history` as in SQLiteStore."""
 
     def __init__(
         self,
@@ -124,8 +125,9 @@ class MemoryStore(Store):
         mail_quota: int | None = None,
         index: Callable[[bytes | memoryview], MessageIndex] = index_message,
         history: float = HISTORY,
+        message_quota: int | None = None,
     ) -> None:
-        self._state = State(now, mail_quota, index, history)
+        self._state = State(now, MailQuota(mail_quota, message_quota), index, history)
         self._feed = Feed()
         self._open = False
 

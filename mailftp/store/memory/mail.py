@@ -101,16 +101,15 @@ def check(state: State, unit: Accept) -> None:
     state.take_body(unit.body)
     if unit.submission is not None:
         check_submission(state, unit.submission)
-    coming: dict[int, int] = {}
+    coming: dict[int, list[int]] = {}
     for filing in (*unit.filings, *copies(state, unit)):
         state.holder(filing.account_id)
-        size = len(filing.prefix) + unit.body.size
-        coming[filing.account_id] = coming.get(filing.account_id, 0) + size
+        coming.setdefault(filing.account_id, []).append(len(filing.prefix) + unit.body.size)
     over = []
-    for account_id, octets in coming.items():
+    for account_id, sizes in coming.items():
         holder = state.holders[account_id]
-        quota = state.mail_quota if holder.account.mail_quota is None else holder.account.mail_quota
-        if quota is not None and holder.octets + octets > quota:
+        quota = state.quota(holder.account)
+        if quota.exceeded(holder.octets + sum(sizes), holder.messages + len(sizes)):
             over.append(account_id)
     if over:
         raise OverQuota(tuple(over))

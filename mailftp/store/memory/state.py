@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from mailftp.message.index import MessageIndex
 from mailftp.store.engine import SMALL_BODY, MissingBody, NoSuchAccount
 from mailftp.store.names import TOMBSTONES_AGE, TOMBSTONES_LIMIT
+from mailftp.store.quota import MailQuota
 from mailftp.store.records import (
     Account,
     Alias,
@@ -157,13 +158,13 @@ class State:
     def __init__(
         self,
         now: Callable[[], float],
-        mail_quota: int | None,
+        quota: MailQuota,
         index: Callable[[bytes | memoryview], MessageIndex],
         history: float,
     ) -> None:
         self.history = history
         self.now = now
-        self.mail_quota = mail_quota
+        self._quota = quota
         self.index = index
         self.holders: dict[int, Holder] = {}
         self.by_address: dict[str, int] = {}
@@ -198,6 +199,9 @@ class State:
             return self.holders[self.by_address[address]]
         except KeyError:
             raise NoSuchAccount(f"there is no account {address}") from None
+
+    def quota(self, account: Account) -> MailQuota:
+        return self._quota.of(account.mail_quota, account.message_quota)
 
     def touch(self, box: Box, holder: Holder) -> int:
         """The next modseq of the account, set on the mailbox too, and told to the feed."""

@@ -103,17 +103,14 @@ def _charge(tx: Transaction, account_id: int, size: int, over: dict[int, None]) 
     """Count a message in; answers its modseq and notes an account that is over its quota by now."""
     row = tx.one(
         "UPDATE accounts SET modseq = modseq + 1, octets = octets + ?, messages = messages + 1"
-        " WHERE id = ? RETURNING modseq, octets, mail_quota",
+        " WHERE id = ? RETURNING modseq, octets, messages, mail_quota, message_quota",
         (size, account_id),
     )
     if row is None:
         raise NoSuchAccount(f"there is no account {account_id}")
-    modseq, octets, quota = row
-    if quota is None:
-        quota = tx.mail_quota
-    if quota is not None and octets > quota:
+    if tx.quota.of(*row[3:]).exceeded(row[1], row[2]):
         over[account_id] = None
-    return int(modseq)
+    return int(row[0])
 
 
 def _next_uid(tx: Transaction, account_id: int, name: str, modseq: int) -> tuple[int, int, int]:

@@ -10,17 +10,19 @@ from mailftp.store.sqlite.transaction import Row, Transaction
 from mailftp.store.units import AddAccount, RemoveAccount, SetAccount, SetVerifier
 
 ACCOUNT_COLUMNS = (
-    "id, address, created, disabled, mail_quota, files_quota, daily_messages, daily_new_recipients,"
-    " file_sent, verifier_version"
+    "id, address, created, disabled, mail_quota, message_quota, files_quota, daily_messages,"
+    " daily_new_recipients, file_sent, verifier_version"
 )
 VERIFIER_COLUMNS = "password, scram_salt, scram_iterations, scram_stored_key, scram_server_key"
 
 
 def account_of(row: Row) -> Account:
     """Of ACCOUNT_COLUMNS."""
-    number, address, created, disabled, mail, files, messages, recipients, file_sent, version = row
-    limits = mail, files, messages, recipients
-    return Account(number, address, created, bool(disabled), *limits, bool(file_sent), version)
+    number, address, created, disabled, mail, messages, files, *daily, file_sent, version = row
+    quotas = mail, messages, files
+    return Account(
+        number, address, created, bool(disabled), *quotas, daily[0], daily[1], bool(file_sent), version
+    )
 
 
 def verifier_of(row: Row) -> Verifier:

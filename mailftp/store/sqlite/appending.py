@@ -15,13 +15,13 @@ def append_messages(tx: Transaction, unit: AppendMessages) -> Appended:
     """Raises NoSuchMailbox, NoSuchMessage, OverQuota, MissingBody."""
     name = mailbox_name(unit.mailbox)
     row = tx.one(
-        "SELECT m.id, uidvalidity, octets FROM mailboxes AS m JOIN accounts AS a ON a.id = account_id"
-        " WHERE account_id = ? AND name = ?",
+        "SELECT m.id, uidvalidity, octets, messages"
+        " FROM mailboxes AS m JOIN accounts AS a ON a.id = account_id WHERE account_id = ? AND name = ?",
         (unit.account_id, name),
     )
     if row is None:
         raise NoSuchMailbox(f"there is no mailbox {name}")
-    mailbox_id, uidvalidity, before = row
+    mailbox_id, uidvalidity, *before = row
     if unit.replaces is not None:
         _find(tx, unit.account_id, *unit.replaces)
     uids: list[int] = []
@@ -37,7 +37,7 @@ def append_messages(tx: Transaction, unit: AppendMessages) -> Appended:
     if unit.replaces is not None:
         source, uid = unit.replaces
         take_away(tx, unit.account_id, source, (uid,))
-    _hold_to_quota(tx, unit.account_id, before)
+    _hold_to_quota(tx, unit.account_id, (before[0], before[1]))
     return Appended(mailbox_id, uidvalidity, tuple(uids))
 
 
@@ -52,11 +52,10 @@ def _find(tx: Transaction, account_id: int, mailbox_id: int, uid: int) -> None:
         raise NoSuchMessage("the message to be replaced is gone")
 
 
-def _hold_to_quota(tx: Transaction, account_id: int, before: int) -> None:
-    row = tx.one("SELECT octets, mail_quota FROM accounts WHERE id = ?", (account_id,))
+def _hold_to_quota(tx: Transaction, account_id: int, before: tuple[int, int]) -> None:
+    row = tx.one(
+        "SELECT octets, messages, mail_quota, message_quota FROM accounts WHERE id = ?", (account_id,)
+    )
     assert row is not None  # Its mailbox was there.
-    octets, quota = row
-    if quota is None:
-        quota = tx.mail_quota
-    if quota is not None and octets > max(quota, before):
+    if tx.quota.of(*row[2:]).exceeded(row[0], row[1], before):
         raise OverQuota((account_id,))

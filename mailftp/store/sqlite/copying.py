@@ -68,10 +68,9 @@ def _mailboxes(tx: Transaction, unit: CopyMessages | MoveMessages) -> tuple[int,
 def _charge(tx: Transaction, account_id: int, octets: int, messages: int, hold_to_quota: bool) -> None:
     row = tx.one(
         "UPDATE accounts SET octets = octets + ?, messages = messages + ? WHERE id = ?"
-        " RETURNING octets, mail_quota",
+        " RETURNING octets, messages, mail_quota, message_quota",
         (octets, messages, account_id),
     )
     assert row is not None  # Its mailboxes were there.
-    quota = tx.mail_quota if row[1] is None else row[1]
-    if hold_to_quota and quota is not None and row[0] > quota:
+    if hold_to_quota and tx.quota.of(*row[2:]).exceeded(*row[:2]):
         raise OverQuota((account_id,))

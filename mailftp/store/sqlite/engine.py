@@ -19,6 +19,7 @@ from mailftp.store.at_hand import AtHand
 from mailftp.store.engine import HISTORY, Store, StoreFault
 from mailftp.store.feed import Feed, Hear
 from mailftp.store.queries import LONG, Accounts, Query
+from mailftp.store.quota import MailQuota
 from mailftp.store.records import Change
 from mailftp.store.sqlite.blobs import Blobs
 from mailftp.store.sqlite.counts import Counts
@@ -53,8 +54,8 @@ class SQLiteStore(Store):
 
     `clock` is also the database's clock: leases, retries and grace times go by its `seconds`, since the
     epoch. Without `text_index` there is no full-text index, and one that was made before is removed.
-    `mail_quota` holds for accounts that have none of their own. `history` is for how many seconds what
-    has left the queue can be looked at.
+    `mail_quota` and `message_quota` hold for accounts that have none of their own. `history` is for how many
+    seconds what has left the queue can be looked at.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class SQLiteStore(Store):
         index: Callable[[bytes | memoryview], MessageIndex] = index_message,
         history: float = HISTORY,
         text_index: bool = True,
+        message_quota: int | None = None,
     ) -> None:
         self._history = history
         self._path = path
@@ -87,7 +89,13 @@ class SQLiteStore(Store):
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._writer = Writer(
-            path, self._blobs, self._staging, clock.seconds, mail_quota, index, self._batch_done
+            path,
+            self._blobs,
+            self._staging,
+            clock.seconds,
+            MailQuota(mail_quota, message_quota),
+            index,
+            self._batch_done,
         )
         self._thread: threading.Thread | None = None
         self._open = False

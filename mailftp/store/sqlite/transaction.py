@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mailftp.message.index import MessageIndex
+from mailftp.store.quota import MailQuota
 from mailftp.store.records import Change
 
 Row = tuple[Any, ...]
@@ -33,13 +34,13 @@ class Transaction:
         self,
         connection: sqlite3.Connection,
         now: float,
-        mail_quota: int | None,
+        quota: MailQuota,
         bodies: Mapping[bytes, ReadyBody],
     ) -> None:
         # One cursor for all: a new one for each statement costs as much as a small statement.
         self._cursor = connection.cursor()
         self.now = now
-        self.mail_quota = mail_quota
+        self.quota = quota
         self.bodies = bodies
         self.changes: list[Change] = []
         self.after: list[Callable[[], None]] = []

@@ -24,6 +24,7 @@ from twisted.internet.defer import Deferred
 from mailftp.message.index import MessageIndex
 from mailftp.store.engine import SMALL_BODY, MissingBody, StoreFault, StoreFull
 from mailftp.store.feed import merge
+from mailftp.store.quota import MailQuota
 from mailftp.store.records import Change, StagedBody
 from mailftp.store.sqlite import dispatch
 from mailftp.store.sqlite.blobs import Blobs, store_fault
@@ -104,7 +105,7 @@ class Writer:
         blobs: Blobs,
         staging: Staging,
         now: Callable[[], float],
-        mail_quota: int | None,
+        quota: MailQuota,
         index: Callable[[bytes | memoryview], MessageIndex],
         answered: Callable[[list[Job], tuple[Change, ...]], None],
     ) -> None:
@@ -113,7 +114,7 @@ class Writer:
         self._blobs = blobs
         self._staging = staging
         self._now = now
-        self._mail_quota = mail_quota
+        self._quota = quota
         self._index = index
         self._answered = answered
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
@@ -283,7 +284,7 @@ class Writer:
     def _transact(self, batch: Batch, jobs: list[Job]) -> None:
         """Raises _Lost."""
         connection = self._open_connection()
-        tx = Transaction(connection, self._now(), self._mail_quota, batch.ready)
+        tx = Transaction(connection, self._now(), self._quota, batch.ready)
         changes: list[Change] = []
         after: list[Callable[[], None]] = []
         try:
