@@ -1,13 +1,16 @@
-"""curl and openssl at a running server: TLS, ALPN, the settings of programs, a slow client, a reload."""
+"""curl at a running server, and nginx before it: TLS, the settings of programs, a reload, a prefix."""
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
+import subprocess
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.interop.running import PATIENCE, RunningServer, program, run
+from tests.ports import free_ports
 
 
 class WebServer(RunningServer):
@@ -76,3 +79,62 @@ class CurlTests(SynchronousTestCase):
                 self.server.wait_for("reloaded")
             self.assertEqual(self.server.stop(), -signal.SIGTERM)
             self.assertEqual(client.recv(4096), b"")
+
+
+class NginxTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.nginx, self.curl = program("nginx", "nginx-light"), program("curl", "curl")
+        self.server = WebServer(
+            self, "web.test", settings='[proxy]\ntrusted = ["127.0.0.1/32"]\n[http]\nprefix = "/server/"\n'
+        )
+        self.server.start()
+        self.folder = self.server.folder.parent / "nginx"
+        self.folder.mkdir()
+        [self.port] = free_ports(1)
+        upstream = f"http://127.0.0.1:{self.server.ports['http']}"
+        config = self.folder / "nginx.conf"
+        config.write_text(
+            f"daemon off; master_process off; pid {self.folder}/pid; error_log {self.folder}/errors;\n"
+            f"events {{}}\nhttp {{ access_log off;\n"
+            + "".join(
+                f"{name}_temp_path {self.folder}/{name};\n"
+                for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            )
+            + f"server {{ listen 127.0.0.1:{self.port} ssl;\n"
+            f"ssl_certificate {self.server.folder}/tls/cert.pem;\n"
+            f"ssl_certificate_key {self.server.folder}/tls/key.pem;\n"
+            "proxy_set_header Host $host;\n"
+            "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
+            "proxy_set_header X-Forwarded-Proto $scheme;\n"
+            f"location /server/ {{ proxy_pass {upstream}; }}\n"
+            f"location /taken/ {{ proxy_pass {upstream}/; }}\n"
+            f"location / {{ proxy_pass {upstream}; }} }} }}\n"
+        )
+        self.process = subprocess.Popen([self.nginx, "-c", config], stderr=subprocess.DEVNULL)
+        self.addCleanup(self.process.wait, PATIENCE)
+        self.addCleanup(self.process.kill)
+
+    def get(self, path: str) -> tuple[str, str, str]:
+        """(status, a header that only TLS has, body)"""
+        name = self.server.hostname
+        done = run(
+            self.curl, "-sS", "--retry", "30", "--retry-connrefused", "--retry-delay", "1",
+            "--cacert", self.server.ca, "--resolve", f"{name}:{self.port}:127.0.0.1",
+            "-w", "\n%{http_code} %header{strict-transport-security}", f"https://{name}:{self.port}{path}",
+        )  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        body, _, last = done.stdout.decode().rpartition("\n")
+        status, _, strict = last.partition(" ")
+        return status, strict, body
+
+    def test_behind_nginx(self) -> None:
+        """Plain, under a prefix that nginx passes on, and under one that it takes away; what we answer with
+        knows that the client came by TLS."""
+        query = "autodiscover/autodiscover.json?Protocol=AutodiscoverV1"
+        for path in (f"/{query}", f"/server/{query}", f"/taken/{query}"):
+            status, strict, body = self.get(path)
+            self.assertEqual(status, "200", path)
+            self.assertIn("max-age=", strict)
+            url = f"https://{self.server.hostname}/server/autodiscover/autodiscover.xml"
+            self.assertEqual(json.loads(body)["Url"], url, path)
+        self.assertEqual(self.get("/server/none")[0], "404")
