@@ -105,14 +105,14 @@ async def _get(context: Context, value: _Get) -> Ok:
         raise No("there is no such mailbox", b"NONEXISTENT")
     longest = 0
     there = {entry for entry, _ in found}
-    items = [b"%b NIL" % _name(entry) for entry in value.entries if entry not in there]
+    items = [b"%b NIL" % entry_text(entry) for entry in value.entries if entry not in there]
     for entry, octets in found:
         if not any(_within(entry, wanted, value.depth) for wanted in value.entries):
             continue
         if value.max_size is not None and len(octets) > value.max_size:
             longest = max(longest, len(octets))
         else:
-            items.append(b"%b %b" % (_name(entry), _value(octets)))
+            items.append(b"%b %b" % (entry_text(entry), _value(octets)))
     if items:
         name = quoted(write_name(value.mailbox, context.utf8))
         context.respond(b"METADATA %b (%b)" % (name, b" ".join(items)))
@@ -127,7 +127,8 @@ def _within(entry: str, wanted: str, depth: int) -> bool:
     return depth > 0 and entry.startswith(wanted + "/") and entry.count("/", len(wanted)) <= depth
 
 
-def _name(entry: str) -> bytes:
+def entry_text(entry: str) -> bytes:
+    """As it stands in a response."""
     return entry.encode("ascii") if _ATOM.match(entry) else quoted(entry.encode("ascii"))
 
 

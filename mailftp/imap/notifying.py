@@ -10,7 +10,10 @@ from mailftp.imap.context import Context
 from mailftp.imap.fetch import fetch
 from mailftp.imap.fetch_items import Item, parse_items, requested
 from mailftp.imap.listing import read_tree, status_line
+from mailftp.imap.mailbox_names import write_name
+from mailftp.imap.metadata import entry_text
 from mailftp.imap.parser import Parser
+from mailftp.imap.responses import quoted
 from mailftp.imap.watch import OF_MESSAGES, OF_SELECTED, Event, Filter, Group, Watch
 from mailftp.store.queries import ListStatus
 
@@ -19,8 +22,10 @@ MOST_GROUPS, MOST_NAMES = 50, 1000
 
 _EVENTS = {event.value.upper(): event for event in Event}
 _FILTERS = {kind.value: kind for kind in Filter}
-#: RFC 5465 section 5, those that are not supported.
-_OTHERS = (b"ANNOTATIONCHANGE", b"MAILBOXMETADATACHANGE", b"SERVERMETADATACHANGE")
+#: RFC 5465 section 5, what is not supported.
+_OTHERS = (b"ANNOTATIONCHANGE",)
+#: Of one METADATA response: clients have limits for a line.
+_ENTRIES_A_LINE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ async def _notify(context: Context, value: _Notify) -> Ok:
     """NOTIFY, RFC 5465 section 3."""
     if value.unsupported:
         known = b" ".join(event.value for event in Event)
-        raise No("annotations are not watched", b"BADEVENT (%b)" % known)
+        raise No("messages have no annotations", b"BADEVENT (%b)" % known)
     context.stop_watching()
     if value.groups is None:
         return Ok("nothing is told by itself")
@@ -158,6 +163,12 @@ async def _statuses(context: Context, names: frozenset[str]) -> Any:
 async def tell(context: Context, watch: Watch) -> None:
     """Whatever is new. Called between two commands, and in IDLE."""
     watch.pending = False
+    if watch.overflown:
+        # RFC 5465 section 5.8: as after NOTIFY NONE.
+        context.stop_watching()
+        context.respond(b"OK [NOTIFICATIONOVERFLOW] too much has changed: nothing more is told by itself")
+        context.output.flush()
+        return
     group = watch.selected
     if group is not None and group.events:
         await _tell_selected(context, group)
@@ -172,12 +183,22 @@ async def tell(context: Context, watch: Watch) -> None:
 async def _tell_others(context: Context, watch: Watch) -> None:
     tree = await read_tree(context)
     context.respond(*watch.mailbox_lines(tree, utf8=context.utf8))
+    for name, entries in watch.changed_entries():
+        await _tell_entries(context, name, entries)
     selected_id = _selected_id(context)
     for status in await _statuses(context, watch.changed_mailboxes(selected_id)):
         if watch.news_of(status):
             items = watch.items(status.mailbox.name, condstore=context.condstore)
             context.respond(status_line(context, status, items))
             await context.output.room()
+
+
+async def _tell_entries(context: Context, name: str, entries: list[str]) -> None:
+    """METADATA without values, RFC 5464 section 4.4.2."""
+    for start in range(0, len(entries), _ENTRIES_A_LINE):
+        some = b" ".join(map(entry_text, entries[start : start + _ENTRIES_A_LINE]))
+        context.respond(b"METADATA %b %b" % (quoted(write_name(name, context.utf8)), some))
+        await context.output.room()
 
 
 async def _tell_selected(context: Context, group: Group) -> None:

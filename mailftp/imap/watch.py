@@ -18,14 +18,19 @@ from mailftp.store.records import Change, Mailbox, MailboxStatus
 
 
 class Event(enum.Enum):
-    """RFC 5465 section 5. Those of annotations are not among them: the feed does not say which changed."""
+    """RFC 5465 section 5. AnnotationChange is not among them: messages have no annotations here."""
 
     MESSAGE_NEW = b"MessageNew"
     MESSAGE_EXPUNGE = b"MessageExpunge"
     FLAG_CHANGE = b"FlagChange"
     MAILBOX_NAME = b"MailboxName"
     SUBSCRIPTION_CHANGE = b"SubscriptionChange"
+    MAILBOX_METADATA_CHANGE = b"MailboxMetadataChange"
+    SERVER_METADATA_CHANGE = b"ServerMetadataChange"
 
+
+#: Changed annotations that wait for one client to read what it was told before.
+MOST_ENTRIES = 1000
 
 #: What a mailbox's messages do; the others are about mailboxes.
 OF_MESSAGES = frozenset({Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE})
@@ -81,11 +86,26 @@ class Watch:
         self._subscribed: frozenset[str] = frozenset()
         #: Mailbox id -> as last told.
         self._statuses: dict[int, MailboxStatus] = {}
+        #: Mailbox id, 0 for the account -> annotations that changed and were not told.
+        self._entries: dict[int, set[str]] = {}
+        #: More changed than is kept: there is no telling what.
+        self.overflown = False
 
     def changed(self, change: Change) -> None:
         """The feed says that something of the account changed."""
         if change.kind == "mail" and self._groups:
             self.stir()
+        elif change.kind == "metadata" and self._wants_metadata(change.mailbox_id):
+            self._entries.setdefault(change.mailbox_id, set()).update(change.entries)
+            if sum(map(len, self._entries.values())) > MOST_ENTRIES:
+                self._entries.clear()
+                self.overflown = True
+            self.stir()
+
+    def _wants_metadata(self, mailbox_id: int) -> bool:
+        """Whether any group does; which one holds the mailbox is seen when its name is known."""
+        event = Event.MAILBOX_METADATA_CHANGE if mailbox_id else Event.SERVER_METADATA_CHANGE
+        return not self.overflown and any(event in group.events for group in self._groups)
 
     def stir(self) -> None:
         """There is something to look at."""
@@ -139,6 +159,19 @@ class Watch:
             if Event.SUBSCRIPTION_CHANGE in self.events(name):
                 lines.append(_list_line(tree, name, utf8))
         return lines
+
+    def changed_entries(self) -> list[tuple[str, list[str]]]:
+        """Names of mailboxes, "" for the account, and their annotations that changed (RFC 5465 sections 5.6
+        and 5.7); they count as told from now on."""
+        changed, self._entries = self._entries, {}
+        found = []
+        for mailbox_id, entries in changed.items():
+            mailbox = self._mailboxes.get(mailbox_id)
+            if mailbox is not None and Event.MAILBOX_METADATA_CHANGE in self.events(mailbox.name):
+                found.append((mailbox.name, sorted(entries)))
+            elif not mailbox_id:
+                found.append(("", sorted(entries)))
+        return found
 
     def _names(self, name: str, old: Mailbox | None) -> bool:
         """Whether a change of the name is to be told, by the name that is or the one that was."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from mailftp.store.records import Change
 from mailftp.wire.journal import Journal
@@ -11,11 +12,17 @@ Hear = Callable[[tuple[Change, ...]], None]
 
 
 def merge(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """One change for each thing that changed, with its highest modseq, in the order of first mention."""
+    """One change for each thing that changed, with its highest modseq and all its entries, in the order of
+    first mention."""
     latest: dict[tuple[str, int, int], Change] = {}
     for change in changes:
         what = (change.kind, change.account_id, change.mailbox_id)
-        if what not in latest or latest[what].modseq < change.modseq:
+        known = latest.get(what)
+        if known is None:
+            latest[what] = change
+        elif change.entries:
+            latest[what] = replace(known, entries=known.entries | change.entries)
+        elif known.modseq < change.modseq:
             latest[what] = change
     return tuple(latest.values())
 

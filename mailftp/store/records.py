@@ -289,9 +289,11 @@ class Change:
     #: has queued mail tried at once.
     kind: str
     account_id: int = 0
-    #: 0 when a subscription changed whose mailbox is gone.
+    #: 0 when a subscription changed whose mailbox is gone, and for the account's own annotations.
     mailbox_id: int = 0
     modseq: int = 0
+    #: Annotations that were set or removed, lower case.
+    entries: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,20 @@ from twisted.internet.defer import Deferred, fail
 from mailftp.accounts.passwords import make_verifier
 from mailftp.imap import selected
 from mailftp.imap.output import PIECE
+from mailftp.imap.watch import MOST_ENTRIES
 from mailftp.settings import Quota
 from mailftp.store.engine import StoreFault
 from mailftp.store.queries import ListMailbox
 from mailftp.store.quota import UNLIMITED
 from mailftp.store.units import (
+    CreateMailbox,
     DeleteMailbox,
     Expunge,
     FlagChange,
     RemoveAccount,
+    RenameMailbox,
     SetAccount,
+    SetMetadata,
     SetVerifier,
     StoreFlags,
 )
@@ -337,6 +341,48 @@ class NotifyTests(ServerTestCase):
         self.assertIn(b'* STATUS "INBOX" (MESSAGES 4 ', watching.received())
         watching.drop()
         self.assertFalse(self.states._watchers)
+
+    def annotate(self, mailbox: str | None, *entries: str) -> None:
+        values = tuple((entry, b"x") for entry in entries)
+        self.commit(SetMetadata(self.ids["bob"], mailbox, values))
+
+    def test_metadata(self) -> None:
+        """RFC 5465 sections 5.6 and 5.7: what others annotate, by the mailbox's name when told; one that
+        is gone by then is not named, and a line does not hold them all."""
+        watching = self.watching(b"(SUBTREE work (MailboxMetadataChange)) (INBOXES (ServerMetadataChange))")
+        for name in ("work/plans", "work/gone"):
+            self.commit(CreateMailbox(self.ids["bob"], name))
+        watching.send(b"c NOOP {1}\r\n")
+        watching.received()
+        self.annotate("work/plans", "/private/b", "/private/a")
+        self.annotate("work/plans", "/private/b", "/private/c")
+        self.annotate("work/gone", "/private/d")
+        self.annotate("INBOX", "/private/a")
+        self.annotate(None, "/shared/comment")
+        self.commit(RenameMailbox(self.ids["bob"], "work/plans", "work/old"))
+        self.commit(DeleteMailbox(self.ids["bob"], "work/gone"))
+        self.assertEqual(watching.received(), b"")
+        watching.send(b"x\r\n")
+        told = watching.received()
+        self.assertIn(b'* METADATA "work/old" /private/a /private/b /private/c\r\n', told)
+        self.assertIn(b'* METADATA "" /shared/comment\r\n', told)
+        self.assertEqual(told.count(b"* METADATA "), 2)
+        self.annotate("work/old", *(f"/private/{n:02}" for n in range(30)))
+        lines = watching.received().splitlines()
+        self.assertEqual([line.count(b"/private/") for line in lines], [20, 10])
+
+    def test_too_much_metadata(self) -> None:
+        """RFC 5465 section 5.8: what cannot be told is not piled up; the client hears that it missed some."""
+        watching = self.watching(b"(PERSONAL (MailboxMetadataChange))")
+        watching.send(b"c NOOP {1}\r\n")
+        watching.received()
+        for number in range(MOST_ENTRIES + 1):
+            self.commit(SetMetadata(self.ids["bob"], "INBOX", ((f"/private/{number}", None),)))
+        watching.send(b"x\r\n")
+        self.assertIn(b"* OK [NOTIFICATIONOVERFLOW] ", watching.received())
+        self.assertFalse(self.states._watchers)
+        self.annotate("INBOX", "/private/a")
+        self.assertEqual(watching.received(), b"")
 
     def test_selected(self) -> None:
         """The selected mailbox's news come at once, with what is to be fetched of each message."""

@@ -29,8 +29,12 @@ class Annotations:
         self.assertEqual(await self.annotated("INBOX"), ((COMMENT, b"new"),))
         self.assertEqual(await self.store.read(Metadata(self.bob.id, "INBOX")), ())
         told = [change for change in await self.news() if change.kind == "metadata"]
-        mine = Change("metadata", self.alice.id, inbox)
-        self.assertEqual(told, [mine, Change("metadata", self.alice.id), mine])
+        changed = (inbox, {COMMENT, "/shared/comment"}), (0, {"/private/vendor/x"})
+        changed += ((inbox, {COMMENT, "/shared/comment", "/no"}),)
+        self.assertEqual(
+            told,
+            [Change("metadata", self.alice.id, where, 0, frozenset(names)) for where, names in changed],
+        )
 
     async def test_metadata_of_nothing(self):
         """There is no annotating of what is not there, and nothing to read of it."""

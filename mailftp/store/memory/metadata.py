@@ -28,7 +28,8 @@ def set_metadata(state: State, unit: SetMetadata) -> None:
     check_annotations(unit.entries, len(new), octets)
     old.clear()
     old.update(new)
-    state.changes.append(Change("metadata", unit.account_id, mailbox_id))
+    changed = frozenset(entry_name(entry) for entry, _ in unit.entries)
+    state.changes.append(Change("metadata", unit.account_id, mailbox_id, entries=changed))
 
 
 def _octets(holder: Holder) -> int:

@@ -35,7 +35,8 @@ def set_metadata(tx: Transaction, unit: SetMetadata) -> None:
     )
     assert there is not None
     check_annotations(unit.entries, *there)
-    tx.changes.append(Change("metadata", unit.account_id, mailbox_id))
+    changed = frozenset(entry_name(entry) for entry, _ in unit.entries)
+    tx.changes.append(Change("metadata", unit.account_id, mailbox_id, entries=changed))
 
 
 def read_metadata(view: View, query: Metadata) -> tuple[tuple[str, bytes], ...] | None:
