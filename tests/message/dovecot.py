@@ -58,6 +58,24 @@ def fetch(
     return _responses(talk(script), len(messages))
 
 
+def furnish(folder: Path, kind: str) -> tuple[Path, Path]:
+    """Its settings and a home with mailboxes of a kind, `maildir` or `sdbox`, in a new folder."""
+    home = folder / "home"
+    home.mkdir()
+    folder.chmod(0o755)
+    user = os.getuid() or NOBODY
+    group = os.getgid() or NOBODY
+    if not os.getuid():
+        os.chown(home, user, group)
+    config = folder / "dovecot.conf"
+    config.write_text(
+        f"base_dir={folder}/run\nlog_path={folder}/log\nmail_location={kind}:{home}/Maildir\n"
+        f"mail_home={home}\nfirst_valid_uid=0\nfirst_valid_gid=0\nmail_uid={user}\nmail_gid={group}\n"
+        "ssl=no\nmail_fsync=never\n"
+    )
+    return config, home
+
+
 def talk(script: list[bytes], one_by_one: Sequence[bytes] = ()) -> bytes:
     """What it says to commands, of which the last one is `z LOGOUT`, on a mailbox that is empty at first.
 
@@ -65,20 +83,7 @@ def talk(script: list[bytes], one_by_one: Sequence[bytes] = ()) -> bytes:
     at a time, and mixes what it says to them.
     """
     with tempfile.TemporaryDirectory(prefix="dovecot-") as name:
-        folder = Path(name)
-        home = folder / "home"
-        home.mkdir()
-        folder.chmod(0o755)
-        user = os.getuid() or NOBODY
-        group = os.getgid() or NOBODY
-        if not os.getuid():
-            os.chown(home, user, group)
-        config = folder / "dovecot.conf"
-        config.write_text(
-            f"base_dir={folder}/run\nlog_path={folder}/log\nmail_location=maildir:{home}/Maildir\n"
-            f"mail_home={home}\nfirst_valid_uid=0\nfirst_valid_gid=0\nmail_uid={user}\nmail_gid={group}\n"
-            "ssl=no\nmail_fsync=never\n"
-        )
+        config, home = furnish(Path(name), "maildir")
         environment = {"USER": "oracle", "HOME": str(home), "PATH": "/usr/bin:/bin"}
         return _converse([str(IMAP), "-c", str(config)], environment, script, one_by_one)
 
