@@ -32,6 +32,7 @@ _STATUS = (
     b"UIDVALIDITY",
     b"UNSEEN",
     b"DELETED",
+    b"DELETED-STORAGE",
     b"SIZE",
     b"HIGHESTMODSEQ",
     b"APPENDLIMIT",
@@ -232,6 +233,8 @@ def status_line(context: Context, status: MailboxStatus, items: Iterable[bytes])
         b"UIDVALIDITY": b"%d" % mailbox.uidvalidity,
         b"UNSEEN": b"%d" % status.unseen,
         b"DELETED": b"%d" % status.deleted,
+        # RFC 9208: in units of 1,024 octets, as STORAGE is.
+        b"DELETED-STORAGE": b"%d" % -(-status.deleted_size // 1024),
         b"SIZE": b"%d" % status.size,
         b"HIGHESTMODSEQ": b"%d" % mailbox.modseq,
         b"APPENDLIMIT": b"%d" % context.link.settings.limits.message_size,

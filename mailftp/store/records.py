@@ -383,8 +383,9 @@ class MailboxStatus:
     #: Without \\Seen; with \\Deleted.
     unseen: int
     deleted: int
-    #: Octets of all messages.
+    #: Octets of all messages, and of those with \\Deleted.
     size: int
+    deleted_size: int
 
 
 @dataclass(frozen=True, slots=True)

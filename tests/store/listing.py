@@ -137,6 +137,8 @@ class Listing:
         unseen = sum("\\Seen" not in flags for *_, flags in rows)
         deleted = sum("\\Deleted" in flags for *_, flags in rows)
         self.assertEqual(counts, (len(rows), unseen, deleted, sum(listing.sizes)))
+        sizes = zip(listing.sizes, rows, strict=True)
+        self.assertEqual(status.deleted_size, sum(size for size, row in sizes if "\\Deleted" in row[-1]))
 
     async def test_list_places(self):
         """Email and thread ids and the time of saving, of a range or of UIDs; a copy is saved later."""

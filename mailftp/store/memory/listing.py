@@ -53,6 +53,7 @@ def list_status(state: State, query: ListStatus) -> tuple[MailboxStatus, ...]:
             sum("\\Seen" not in m.flags for m in box.messages.values()),
             sum("\\Deleted" in m.flags for m in box.messages.values()),
             sum(m.size for m in box.messages.values()),
+            sum(m.size for m in box.messages.values() if "\\Deleted" in m.flags),
         )
         for name, box in sorted(boxes.items())
         if names is None or name in names

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 from mailftp.store.records import Mailbox
+
+
+class MailboxCounts(NamedTuple):
+    """As in MailboxStatus."""
+
+    messages: int
+    unseen: int
+    deleted: int
+    size: int
+    deleted_size: int
 
 
 class Counts:
@@ -15,13 +26,13 @@ class Counts:
     def __init__(self, most: int = 20_000) -> None:
         self._most = most
         #: Mailbox id -> its modseq and the counts.
-        self._known: OrderedDict[int, tuple[int, tuple[int, int, int, int]]] = OrderedDict()
+        self._known: OrderedDict[int, tuple[int, MailboxCounts]] = OrderedDict()
 
-    def get(self, mailbox: Mailbox) -> tuple[int, int, int, int] | None:
+    def get(self, mailbox: Mailbox) -> MailboxCounts | None:
         known = self._known.get(mailbox.id)
         return known[1] if known is not None and known[0] == mailbox.modseq else None
 
-    def keep(self, mailbox: Mailbox, counts: tuple[int, int, int, int]) -> None:
+    def keep(self, mailbox: Mailbox, counts: MailboxCounts) -> None:
         self._known[mailbox.id] = (mailbox.modseq, counts)
         if len(self._known) > self._most:
             self._known.popitem(last=False)

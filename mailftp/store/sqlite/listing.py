@@ -13,6 +13,7 @@ from mailftp.store import flags as flag_sets
 from mailftp.store.names import mailbox_name
 from mailftp.store.queries import ListMailbox, ListPlaces, ListStatus
 from mailftp.store.records import Mailbox, MailboxListing, MailboxStatus, Places
+from mailftp.store.sqlite.counts import MailboxCounts
 from mailftp.store.sqlite.mailboxes import MAILBOX_COLUMNS, mailbox_of
 from mailftp.store.sqlite.reading import View
 from mailftp.store.sqlite.transaction import Row
@@ -164,13 +165,14 @@ def list_status(view: View, query: ListStatus) -> tuple[MailboxStatus, ...]:
     asked = {mailbox.id: mailbox for mailbox in found if counted[mailbox.id] is None}
     for mailbox_id, *row in view.all(
         "SELECT value, count(uid), count(uid) - coalesce(sum(instr(' ' || flags || ' ', ' \\Seen ') > 0), 0),"
-        " coalesce(sum(instr(' ' || flags || ' ', ' \\Deleted ') > 0), 0), coalesce(sum(size), 0)"
+        " coalesce(sum(instr(' ' || flags || ' ', ' \\Deleted ') > 0), 0), coalesce(sum(size), 0),"
+        " coalesce(sum(iif(instr(' ' || flags || ' ', ' \\Deleted ') > 0, size, 0)), 0)"
         " FROM json_each(?) LEFT JOIN mailbox_messages NOT INDEXED ON mailbox_id = value GROUP BY value",
         (json.dumps(list(asked)),),
     ):
-        messages, unseen, deleted, size = row
-        counted[mailbox_id] = messages, unseen, deleted, size
-        view.counts.keep(asked[mailbox_id], (messages, unseen, deleted, size))
+        counts = MailboxCounts(*row)
+        counted[mailbox_id] = counts
+        view.counts.keep(asked[mailbox_id], counts)
     return tuple(
-        MailboxStatus(mailbox, *counts) for mailbox in found if (counts := counted[mailbox.id]) is not None
+        MailboxStatus(mailbox, *known) for mailbox in found if (known := counted[mailbox.id]) is not None
     )
