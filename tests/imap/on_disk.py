@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ class SQLiteTestCase(IMAPTestCase):
     def make_store(self) -> Any:
         self.threads = Threads()
         self.clock = SettlingClock(self.threads)
-        folder = Path(self.mktemp())
+        self.folder = folder = Path(self.mktemp())
         folder.mkdir(parents=True)
         # Without the index of words: it is built in the background, by the clock.
         store = SettlingStore(
@@ -87,6 +88,8 @@ class SQLiteTestCase(IMAPTestCase):
 
     def _stop(self, store: SettlingStore) -> None:
         self.successResultOf(store.stop())
+        # Lives are many.
+        shutil.rmtree(self.folder)
 
     def successResultOf(self, answer: Any) -> Any:
         self.threads.settle()

@@ -89,7 +89,7 @@ class Theirs:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.terminate()
+        self._process.kill()
         self._process.wait(PATIENCE)
 
 
