@@ -193,7 +193,7 @@ class ContentTests(ZoneCase):
         for name in ("autoconfig", "autodiscover", "mta-sts"):
             self.assertEqual(records[f"{name}.a.test.", "CNAME"], "mx.a.test.")
         # Nobody is led to what is not served.
-        self.assertNotIn(("_jmap._tcp.a.test.", "SRV"), records)
+        self.assertEqual(records["_jmap._tcp.a.test.", "SRV"], "0 0 0 .")
         self.assertEqual(records["_autodiscover._tcp.a.test.", "SRV"], "0 1 443 mx.a.test.")
         policy = sts_policy("mx.a.test")
         self.assertIn("mode: enforce\r\nmx: mx.a.test\r\n", policy)

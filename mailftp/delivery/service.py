@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -98,11 +98,6 @@ class DeliveryService(Service):
         self._rules = Rules(delivery.rules)
         self._connections = Connections(reactor, delivery.concurrency.total)
         self._destinations = Destinations(delivery.concurrency, reactor.seconds)
-        transports = transports or installed(reactor)
-        for rule in delivery.rules:
-            name = rule.to.partition(":")[2] if rule.to.startswith("plugin:") else ""
-            if name and name not in transports:
-                raise ValueError(f"delivery.rules: no installed plugin brings the transport {name}")
         self._means = Means(
             store,
             self._router(settings, resolver, local_addresses, now),
@@ -120,7 +115,7 @@ class DeliveryService(Service):
             ),
             intake,
             now,
-            transports,
+            _with_all_named(transports or installed(reactor), delivery.rules),
         )
         reports = Reports(self._means, intake, settings.hostname, now)
         self._books = Bookkeeping(delivery, reports, self._owner, now, chance)
@@ -356,6 +351,15 @@ class DeliveryService(Service):
         them, and of the others nobody else will."""
         for report in (await self._books.unit(message, ended, started)).reports:
             await self._store.commit(report)
+
+
+def _with_all_named(transports: Transports, rules: Iterable[DeliveryRule]) -> Transports:
+    """`transports`, once each that a rule names is there. Raises ValueError."""
+    for rule in rules:
+        kind, _, name = rule.to.partition(":")
+        if kind == "plugin" and name not in transports:
+            raise ValueError(f"delivery.rules: no installed plugin brings the transport {name}")
+    return transports
 
 
 def _jobs_of(message: QueueMessage, rules: Rules) -> list[Job]:
