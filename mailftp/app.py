@@ -292,13 +292,13 @@ class Server(MultiService):
             self._older.append(self._rooms)
             self._rooms = None
         while self._older:
-            await self._older.pop().intake.stop()
+            await self._older.pop().stop()
 
     def _clear_out(self) -> None:
         """Let go of what former reloads left behind and nobody uses any more."""
         for rooms in self._older:
             if not rooms.occupied:
-                rooms.intake.stop().addErrback(lambda _: None)
+                rooms.stop().addErrback(lambda _: None)
         self._older = [rooms for rooms in self._older if rooms.occupied]
         self._retired = [door for door in self._retired if door.occupied]
 
@@ -360,7 +360,7 @@ class Server(MultiService):
             opened = self._open_new_doors(settings)
         except (ValueError, CannotListen) as fault:
             if rooms is not self._rooms:
-                rooms.intake.stop().addErrback(lambda _: None)
+                rooms.stop().addErrback(lambda _: None)
             raise Refused(str(fault))
         # From here on nothing can fail.
         swap()

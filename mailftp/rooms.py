@@ -55,7 +55,10 @@ from mailftp.settings.endpoints import listening_address
 from mailftp.smtp.server import SMTPFactory
 from mailftp.store.engine import Store
 from mailftp.store.records import Account
+from mailftp.web.authentication import Authentication
 from mailftp.web.furnishing import make_root
+from mailftp.web.jmap.context import Ground
+from mailftp.web.jmap.furnishing import add_jmap
 from mailftp.web.root import Root
 from mailftp.web.server import HTTPFactory
 from mailftp.wire.connection import ConnectionFactory, Wiring
@@ -175,6 +178,8 @@ class Rooms:
     allowances: Allowances
     #: What both web services answer from, and what another Twisted site may have.
     web: Root
+    #: Who asks the web; its pages share it.
+    authentication: Authentication
     _factories: list[ConnectionFactory] = field(default_factory=list)
 
     def factory(
@@ -212,6 +217,11 @@ class Rooms:
     def factories(self) -> Sequence[ConnectionFactory]:
         return tuple(self._factories)
 
+    def stop(self) -> Deferred[None]:
+        """Nobody is let in by them any more."""
+        self.authentication.stop()
+        return self.intake.stop()
+
     @property
     def occupied(self) -> bool:
         """Whether somebody is still connected by one of the factories."""
@@ -231,9 +241,10 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
         settings.strangers, settings.origin.trusted, base.reactor, resolver, base.greylist, time.time
     )
     allowances = Allowances(Rulebook(settings.ftp))
-    return Rooms(
-        settings, login, Mechanisms(login.portal), intake, strangers, allowances, make_root(settings)
-    )
+    web = make_root(settings)
+    asked = Authentication(login, base.reactor)
+    add_jmap(web, Ground(settings, base.store, time.time), asked)
+    return Rooms(settings, login, Mechanisms(login.portal), intake, strangers, allowances, web, asked)
 
 
 def answering_address(settings: Settings) -> str:

@@ -192,8 +192,7 @@ class ContentTests(ZoneCase):
         records = {(record.name, record.kind): record.data for record in mail_records(site, "a.test", {})}
         for name in ("autoconfig", "autodiscover", "mta-sts"):
             self.assertEqual(records[f"{name}.a.test.", "CNAME"], "mx.a.test.")
-        # Nobody is led to what is not served.
-        self.assertEqual(records["_jmap._tcp.a.test.", "SRV"], "0 0 0 .")
+        self.assertEqual(records["_jmap._tcp.a.test.", "SRV"], "0 1 443 mx.a.test.")
         self.assertEqual(records["_autodiscover._tcp.a.test.", "SRV"], "0 1 443 mx.a.test.")
         policy = sts_policy("mx.a.test")
         self.assertIn("mode: enforce\r\nmx: mx.a.test\r\n", policy)
@@ -202,6 +201,11 @@ class ContentTests(ZoneCase):
         site = replace(site, ports={"http": 80})
         names = {record.name for record in mail_records(site, "a.test", {})}
         self.assertIn("autoconfig.a.test.", names)
+        # Nobody is led to what is not served.
+        srv = {
+            record.name: record.data for record in mail_records(site, "a.test", {}) if record.kind == "SRV"
+        }
+        self.assertEqual(srv["_jmap._tcp.a.test."], "0 0 0 .")
         self.assertFalse({"autodiscover.a.test.", "mta-sts.a.test.", "_mta-sts.a.test."} & names)
 
     def test_wanted_by_the_world(self) -> None:

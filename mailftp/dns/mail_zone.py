@@ -126,8 +126,11 @@ def _service_records(site: Site, at: str, host: str) -> Iterable[Wanted]:
             yield Wanted(f"{label}.{at}", "SRV", "0 0 0 .", f"{service} is not offered", True)
         else:
             yield Wanted(f"{label}.{at}", "SRV", f"{priority} 1 {port} {host}", f"where {service} is", True)
-    # Nothing answers JMAP here: a program that looks for it first is told to go on at once.
-    yield Wanted(f"_jmap._tcp.{at}", "SRV", "0 0 0 .", "jmap is not offered", True)
+    port = site.ports.get("https")
+    # RFC 8620 section 2.2: JMAP is found by https alone.
+    where = "0 0 0 ." if port is None else f"0 1 {port} {host}"
+    words = "jmap is not offered" if port is None else "where jmap is"
+    yield Wanted(f"_jmap._tcp.{at}", "SRV", where, words, True)
     for service, label, priority in _MORE_SERVICES:
         port = site.ports.get(service)
         if port is not None:

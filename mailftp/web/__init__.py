@@ -1,1 +1,1 @@
-"""HTTP: what programs ask of a mail server's web, and the root that JMAP and the pages hang on."""
+"""HTTP: what programs ask of a mail server's web, JMAP, and the root that they and the pages hang on."""

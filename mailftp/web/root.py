@@ -7,6 +7,7 @@ may put it anywhere in its own (`site.putChild(b"mail", root)`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -39,6 +40,8 @@ HEADERS = {
 STRICT_TRANSPORT = "max-age=31536000"
 #: Arguments of a query that are read.
 ARGUMENTS = 100
+#: Segments of the path of a page that has all that is beneath it.
+DEEPEST = 4
 
 _WRONG = refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here, try again later")
 
@@ -62,6 +65,7 @@ class Root:
         self._rfc_7239 = settings.http.forwarded == "forwarded"
         self._prefix = tuple(part.encode() for part in settings.http.prefix.split("/") if part)
         self._pages: dict[tuple[bytes, ...], Page] = {}
+        self._beneath: dict[tuple[bytes, ...], Page] = {}
         self._below: dict[bytes, IResource] = {}
         self._limits: dict[bytes, int] = {}
         self._journal = Journal("http")
@@ -69,6 +73,21 @@ class Root:
     def at(self, path: str, page: Page) -> None:
         """`path` is "/a/b", from the root."""
         self._pages[_segments(path.encode())] = page
+
+    def beneath(self, path: str, page: Page) -> None:
+        """All that is beneath "/a/b" where nothing has a place of its own: `Visit.rest` says what."""
+        self._beneath[_segments(path.encode())] = page
+
+    def _page(self, path: tuple[bytes, ...]) -> tuple[Page | None, tuple[bytes, ...]]:
+        """The page for a path, and what is left of the path."""
+        page = self._pages.get(path)
+        if page is not None:
+            return page, ()
+        for length in range(min(len(path), DEEPEST), 0, -1):
+            page = self._beneath.get(path[:length])
+            if page is not None:
+                return page, path[length:]
+        return None, ()
 
     def below(self, name: str, resource: IResource, body_limit: int = BODY) -> None:
         """Everything at "/<name>" and below is this resource's; `IVisit(request)` says who asks."""
@@ -78,7 +97,7 @@ class Root:
     def body_limit(self, target: bytes) -> int:
         """Octets that the body of a request for this target may have."""
         path = self._stripped(_segments(target.partition(b"?")[0]))
-        page = self._pages.get(path)
+        page, _ = self._page(path)
         return page.body_limit if page is not None else self._limits.get(path[0] if path else b"", BODY)
 
     # IResource.
@@ -101,9 +120,11 @@ class Root:
             if visit.origin.secure and not visit.host.literal and visit.host.name != "localhost":
                 request.setHeader("Strict-Transport-Security", STRICT_TRANSPORT)
             path = self._stripped(tuple(request.postpath))
-            page = self._pages.get(path)
+            page, rest = self._page(path)
             if page is None:
                 return self._pass_on(request, visit, path)
+            if rest:
+                visit = replace(visit, rest=_decoded(rest))
             answered = self._ask(page, visit)
         except Refused as refused:
             answered = refused.answer
@@ -158,6 +179,7 @@ class Root:
             request.method.decode("latin-1"),
             _query(request.uri),
             content,
+            _fields(request),
         )
 
     def _where(self, request: Any) -> str:
@@ -200,9 +222,24 @@ def _segments(path: bytes) -> tuple[bytes, ...]:
     return tuple(path[1:].split(b"/"))
 
 
+def _decoded(segments: tuple[bytes, ...]) -> tuple[str, ...]:
+    """Twisted has taken the escapes away."""
+    try:
+        return tuple(segment.decode("utf-8") for segment in segments)
+    except UnicodeDecodeError:
+        raise Refused(refusal(HTTPStatus.BAD_REQUEST, "the path is not UTF-8")) from None
+
+
 def _joined(request: Any, name: bytes) -> str:
     lines: list[bytes] = request.requestHeaders.getRawHeaders(name) or []
     return ",".join(line.decode("latin-1") for line in lines)
+
+
+def _fields(request: Any) -> dict[str, str]:
+    return {
+        name.decode("latin-1").lower(): ",".join(line.decode("latin-1") for line in lines)
+        for name, lines in request.requestHeaders.getAllRawHeaders()
+    }
 
 
 def _query(uri: bytes) -> dict[str, str]:

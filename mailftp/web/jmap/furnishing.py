@@ -1,0 +1,24 @@
+"""JMAP's places below the root."""
+
+from __future__ import annotations
+
+from mailftp.web.authentication import Authentication
+from mailftp.web.jmap.context import Ground
+from mailftp.web.jmap.core import add_core
+from mailftp.web.jmap.pages import APIPage, SessionPage
+from mailftp.web.jmap.registry import Registry
+from mailftp.web.jmap.session import API
+from mailftp.web.root import Root
+
+
+def make_registry(ground: Ground) -> Registry:
+    """Every capability and method that there is."""
+    registry = Registry()
+    add_core(registry, ground.limits)
+    return registry
+
+
+def add_jmap(root: Root, ground: Ground, authentication: Authentication) -> None:
+    registry = make_registry(ground)
+    root.at("/.well-known/jmap", SessionPage(authentication, registry))
+    root.at(f"/{API}", APIPage(authentication, ground, registry))
