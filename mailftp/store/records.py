@@ -91,6 +91,8 @@ class Mailbox:
     #: "\\Sent" and the like, or "".
     special_use: str = ""
     subscribed: bool = True
+    #: Where it stands among others in a client (RFC 8621 section 2).
+    sort_order: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from tests.store.annotations import Annotations
 from tests.store.appending import Appending
 from tests.store.conformance import START, Conformance
 from tests.store.copying import Copying
+from tests.store.emailing import Emailing
 from tests.store.hierarchy import Hierarchy
 from tests.store.listing import Listing
 from tests.store.messages import message, staged
@@ -26,6 +27,7 @@ class MemoryConformance(
     Annotations,
     Appending,
     Copying,
+    Emailing,
     Hierarchy,
     Listing,
     Ordering,

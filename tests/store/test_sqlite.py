@@ -16,6 +16,7 @@ from tests.store.annotations import Annotations
 from tests.store.appending import Appending
 from tests.store.conformance import Conformance
 from tests.store.copying import Copying
+from tests.store.emailing import Emailing
 from tests.store.hierarchy import Hierarchy
 from tests.store.listing import Listing
 from tests.store.ordering import Ordering
@@ -29,6 +30,7 @@ class SQLiteConformance(
     Annotations,
     Appending,
     Copying,
+    Emailing,
     Hierarchy,
     Listing,
     Ordering,

@@ -423,7 +423,7 @@ class Removing(WriterCase):
             self.assertEqual((table, self.rows(f"SELECT count(*) FROM {table}")), (table, [(2,)]))
         self.assertEqual(
             self.rows("SELECT kind, count(*), count(DISTINCT id) FROM destroyed GROUP BY kind ORDER BY kind"),
-            [("email", 10, 10), ("mailbox", 1, 1)],
+            [("email", 10, 10), ("left", 2, 2), ("mailbox", 1, 1)],
         )
         self.assertEqual(
             self.rows("SELECT max(modseq) FROM destroyed"), self.rows("SELECT modseq FROM accounts")

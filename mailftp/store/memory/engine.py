@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from mailftp.message.index import MessageIndex, index_message
-from mailftp.store import queries, units
+from mailftp.store import emails, queries, units
 from mailftp.store.engine import HISTORY, Store, StoreFault
 from mailftp.store.feed import Feed, Hear, merge
 from mailftp.store.memory import (
@@ -28,6 +28,7 @@ from mailftp.store.memory import (
     sorting,
     tracing,
 )
+from mailftp.store.memory import emails as by_email
 from mailftp.store.memory.state import State
 from mailftp.store.quota import MailQuota
 from mailftp.store.records import StagedBody
@@ -78,6 +79,13 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.ListMailbox: listing.list_mailbox,
     queries.ListStatus: listing.list_status,
     queries.ListPlaces: listing.list_places,
+    emails.EmailsById: by_email.emails_by_id,
+    emails.ThreadsById: by_email.threads_by_id,
+    emails.ListEmails: by_email.list_emails,
+    emails.CountMailboxes: by_email.count_mailboxes,
+    emails.EmailsSince: by_email.emails_since,
+    emails.ThreadsSince: by_email.threads_since,
+    emails.MailboxesSince: by_email.mailboxes_since,
     queries.ReadReady: listing.read_ready,
     queries.ReadMessages: listing.read_messages,
     queries.SearchColumns: searching.search_columns,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from mailftp.store.engine import MailboxExists, MailboxRefused, NoSuchMailbox
 from mailftp.store.memory.copying import move_messages
 from mailftp.store.memory.mail import find_box, hold_to_limits, leave
-from mailftp.store.memory.state import Box, Holder, State
+from mailftp.store.memory.state import Box, Holder, Note, State
 from mailftp.store.names import check_name, check_subscriptions, mailbox_name, renamed
 from mailftp.store.records import Change, Mailbox
 from mailftp.store.units import DeleteMailbox, MoveMessages, RenameMailbox, SetSubscription
@@ -19,10 +19,12 @@ def delete_mailbox(state: State, unit: DeleteMailbox) -> Mailbox:
     if mailbox.name == "INBOX":
         raise MailboxRefused("INBOX cannot be deleted")
     holder = state.holders[unit.account_id]
-    for message in box.messages.values():
-        leave(state, holder, message)
     del state.boxes[mailbox.id], holder.boxes[mailbox.name]
-    state.touch(box, holder)
+    modseq = state.touch(box, holder)
+    for message in box.messages.values():
+        leave(state, holder, message, modseq)
+    holder.notes.append(Note(modseq, "mailbox", mailbox.id, box.created_modseq, since=state.now()))
+    state.note_beneath(holder, mailbox.name)
     return mailbox
 
 
@@ -40,8 +42,11 @@ def rename_mailbox(state: State, unit: RenameMailbox) -> tuple[Mailbox, ...]:
     for box, name in zip(boxes, names.values(), strict=True):
         subscribed = name in holder.subscriptions
         box.mailbox = replace(box.mailbox, name=name, subscribed=subscribed, modseq=holder.modseq)
+        box.changed_modseq = holder.modseq
         holder.boxes[name] = box
         state.changes.append(Change("mail", unit.account_id, box.mailbox.id, holder.modseq))
+    state.note_beneath(holder, old)
+    state.note_beneath(holder, new)
     return tuple(holder.boxes[name].mailbox for name in sorted(names.values()))
 
 
@@ -80,7 +85,7 @@ def set_subscription(state: State, unit: SetSubscription) -> bool:
         state.changes.append(Change("mail", unit.account_id, 0, holder.modseq))
     else:
         box.mailbox = replace(box.mailbox, subscribed=unit.subscribed)
-        state.touch(box, holder)
+        box.changed_modseq = state.touch(box, holder)
     return True
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from mailftp.store import flags as flag_sets
+from mailftp.store.email_listing import hidden
 from mailftp.store.engine import AccountExists, MailboxExists, OverQuota, StoreFault
 from mailftp.store.memory.aliases import forget_address
-from mailftp.store.memory.state import Body, Box, Holder, Queued, Recipient, State
+from mailftp.store.memory.state import Body, Box, Holder, Note, Queued, Recipient, State
 from mailftp.store.memory.submitting import check_submission, copies, note_submission
 from mailftp.store.names import (
     ACCOUNT_FIELDS,
@@ -62,7 +63,7 @@ def remove_account(state: State, unit: RemoveAccount) -> Account:
     account = holder.account
     for box in holder.boxes.values():
         for message in box.messages.values():
-            leave(state, holder, message)
+            leave(state, holder, message, holder.modseq)
         del state.boxes[box.mailbox.id]
     del state.holders[account.id], state.by_address[unit.address]
     forget_address(state, unit.address)
@@ -145,6 +146,7 @@ def file_body(
         emails_there[email_id] = emails_there.get(email_id, 0) + 1
         uid = box.mailbox.uidnext
         modseq = state.touch(box, holder)
+        holder.created.setdefault(email_id, modseq)
         box.mailbox = replace(box.mailbox, uidnext=uid + 1)
         message = Message(
             mailbox_id=box.mailbox.id,
@@ -235,7 +237,20 @@ def store_flags(state: State, unit: StoreFlags) -> Flagged:
                 new[uid] = after
     if not new:
         return Flagged(0, tuple(refused))
-    modseq = state.touch(box, state.holders[box.mailbox.account_id])
+    holder = state.holders[box.mailbox.account_id]
+    modseq = state.touch(box, holder)
+    shown = {
+        box.messages[uid].email_id
+        for uid, after in new.items()
+        if hidden(box.messages[uid].flags) and not hidden(after)
+    }
+    shown.difference_update(
+        message.email_id
+        for each in holder.boxes.values()
+        for message in each.messages.values()
+        if not hidden(message.flags)
+    )
+    holder.notes += (Note(modseq, "shown", email_id, since=state.now()) for email_id in sorted(shown))
     for uid, after in new.items():
         box.messages[uid] = replace(box.messages[uid], flags=after, modseq=modseq)
     return Flagged(modseq, tuple(refused))
@@ -252,21 +267,25 @@ def expunge(state: State, unit: Expunge) -> tuple[int, ...]:
     modseq = state.touch(box, holder)
     for uid in there:
         message = box.messages.pop(uid)
-        leave(state, holder, message)
+        leave(state, holder, message, modseq)
         box.tombstones.append((modseq, uid))
         box.expunged.append(state.now())
     return tuple(there)
 
 
-def leave(state: State, holder: Holder, message: Message) -> None:
+def leave(state: State, holder: Holder, message: Message, modseq: int) -> None:
     """A message is gone from a mailbox; its email, thread and body may go with it."""
     holder.octets -= message.size
     holder.messages -= 1
     state.let_go(message.body.id)
     emails = holder.threads[message.thread_id]
     emails[message.email_id] -= 1
+    note = Note(modseq, "left", message.email_id, since=state.now())
     if not emails[message.email_id]:
         del emails[message.email_id]
+        created = holder.created.pop(message.email_id)
+        note = note._replace(kind="email", created_modseq=created, thread_id=message.thread_id)
+    holder.notes.append(note)
     if not emails:
         del holder.threads[message.thread_id]
         holder.thread_keys = {k: t for k, t in holder.thread_keys.items() if t != message.thread_id}

@@ -9,10 +9,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from mailftp.message.index import MessageIndex
 from mailftp.store.engine import SMALL_BODY, MissingBody, NoSuchAccount
-from mailftp.store.names import TOMBSTONES_AGE, TOMBSTONES_LIMIT
+from mailftp.store.names import SEPARATOR, TOMBSTONES_AGE, TOMBSTONES_LIMIT
 from mailftp.store.quota import MailQuota
 from mailftp.store.records import (
     Account,
@@ -58,7 +59,22 @@ class Box:
     metadata: dict[str, bytes] = field(default_factory=dict)
     #: By UID; of messages that are gone, too.
     uidls: dict[int, bytes] = field(default_factory=dict)
+    #: The account's counter when it was made, and when more of it changed than what is in it.
+    created_modseq: int = 0
+    changed_modseq: int = 0
     retrieved: dict[int, float] = field(default_factory=dict)
+
+
+class Note(NamedTuple):
+    """What JMAP is told of an account and cannot be seen in what is there: as the table "destroyed" of the
+    SQL engines."""
+
+    modseq: int
+    kind: str
+    id: int
+    created_modseq: int = 0
+    thread_id: int = 0
+    since: float = 0.0
 
 
 @dataclass(slots=True)
@@ -81,6 +97,11 @@ class Holder:
     thread_keys: dict[bytes, int] = field(default_factory=dict)
     #: Thread id -> its emails, each with the number of mailboxes that it is in.
     threads: dict[int, dict[int, int]] = field(default_factory=dict)
+    #: Email id -> the modseq that it came with.
+    created: dict[int, int] = field(default_factory=dict)
+    #: By modseq; from the horizon on they are all there.
+    notes: list[Note] = field(default_factory=list)
+    horizon: int = 0
 
 
 @dataclass(slots=True)
@@ -224,8 +245,15 @@ class State:
             subscribed=name in holder.subscriptions,
         )
         box = holder.boxes[name] = self.boxes[mailbox.id] = Box(mailbox)
-        self.touch(box, holder)
+        box.created_modseq = box.changed_modseq = self.touch(box, holder)
+        self.note_beneath(holder, name)
         return box
+
+    def note_beneath(self, holder: Holder, name: str) -> None:
+        """A mailbox came or went: those beneath it have another parent."""
+        for each, box in holder.boxes.items():
+            if each.startswith(name + SEPARATOR):
+                box.changed_modseq = holder.modseq
 
     def take_body(self, staged: StagedBody) -> Body:
         """The body as it is kept, made when it is new. Raises MissingBody."""
@@ -255,3 +283,9 @@ class State:
             if old:
                 box.horizon = box.tombstones[old - 1][0]
                 del box.tombstones[:old], box.expunged[:old]
+        for holder in self.holders.values():
+            old = bisect_right(holder.notes, self.now() - TOMBSTONES_AGE, key=lambda note: note.since)
+            old = max(old, len(holder.notes) - TOMBSTONES_LIMIT)
+            if old:
+                holder.horizon = holder.notes[old - 1].modseq
+                del holder.notes[:old]

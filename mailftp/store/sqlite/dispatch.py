@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mailftp.store import queries, units
+from mailftp.store import emails, queries, units
 from mailftp.store.sqlite import (
     accepting,
     accounts,
     aliases,
     appending,
+    changing,
     copying,
     expunging,
     hierarchy,
@@ -26,6 +27,7 @@ from mailftp.store.sqlite import (
     texts,
     tracing,
 )
+from mailftp.store.sqlite import emails as by_email
 from mailftp.store.sqlite.reading import View
 from mailftp.store.sqlite.transaction import Transaction
 
@@ -75,6 +77,13 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.ListMailbox: listing.list_mailbox,
     queries.ListStatus: listing.list_status,
     queries.ListPlaces: listing.list_places,
+    emails.EmailsById: by_email.emails_by_id,
+    emails.ThreadsById: by_email.threads_by_id,
+    emails.ListEmails: by_email.list_emails,
+    emails.CountMailboxes: by_email.count_mailboxes,
+    emails.EmailsSince: changing.emails_since,
+    emails.ThreadsSince: changing.threads_since,
+    emails.MailboxesSince: changing.mailboxes_since,
     queries.ReadReady: texts.read_ready,
     queries.ReadMessages: texts.read_messages,
     queries.SearchColumns: searching.search_columns,

@@ -22,7 +22,7 @@ from mailftp.store.queries import LONG, Accounts, Query
 from mailftp.store.quota import MailQuota
 from mailftp.store.records import Change
 from mailftp.store.sqlite.blobs import Blobs
-from mailftp.store.sqlite.counts import Counts
+from mailftp.store.sqlite.counts import Counts, EmailListings
 from mailftp.store.sqlite.dispatch import QUERIES
 from mailftp.store.sqlite.index_folder import IndexFolder
 from mailftp.store.sqlite.indexing import Indexing, Pass
@@ -84,6 +84,7 @@ class SQLiteStore(Store):
         self._stagers = ThreadPool(0, STAGERS, "store-stage")
         self._staging = Staging(self._blobs, reactor, self._stagers, index)
         self._counts = Counts()
+        self._emails = EmailListings()
         self._texts = IndexFolder(path.with_name(path.stem + ".texts"))
         self._indexing = Indexing(self._texts, self._index_step, reactor, clock, text_index)
         self._local = threading.local()
@@ -208,6 +209,7 @@ class SQLiteStore(Store):
             self._counts,
             self._texts,
             self._index_damaged,
+            self._emails,
         )
 
     def _index_damaged(self, account_id: int, reason: str) -> None:

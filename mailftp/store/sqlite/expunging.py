@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from mailftp.store.names import TOMBSTONES_AGE, TOMBSTONES_LIMIT
 from mailftp.store.sqlite.mailboxes import owns, touch
@@ -61,34 +62,54 @@ def take_away(
         (row[2], len(uids), account_id),
     )
     if not moved:
-        note_destroyed(tx, account_id, modseq, "email", drop_emails(tx, json.loads(f"[{row[1]}]")))
+        note_taken(tx, account_id, modseq, json.loads(f"[{row[1]}]"))
     return tuple(uids)
 
 
-def note_destroyed(tx: Transaction, account_id: int, modseq: int, kind: str, ids: Sequence[int]) -> None:
-    """`kind` is "email" or "mailbox"."""
-    if ids:
+class Gone(NamedTuple):
+    """An email, or a mailbox, which has no thread."""
+
+    id: int
+    created_modseq: int
+    thread_id: int = 0
+
+
+def note_taken(tx: Transaction, account_id: int, modseq: int, email_ids: Sequence[int]) -> list[Gone]:
+    """Emails were taken from a mailbox: those that are in no other any more are removed and answered."""
+    gone = drop_emails(tx, email_ids)
+    note_destroyed(tx, account_id, modseq, "email", gone)
+    left = set(email_ids).difference(email.id for email in gone)
+    # What is told of a mailbox's expunges has no email ids.
+    note_destroyed(tx, account_id, modseq, "left", [Gone(email_id, 0) for email_id in sorted(left)])
+    return gone
+
+
+def note_destroyed(tx: Transaction, account_id: int, modseq: int, kind: str, gone: Sequence[Gone]) -> None:
+    """`kind` is "email" or "mailbox", or "left" for emails that are still somewhere."""
+    if gone:
         tx.run(
-            "INSERT INTO destroyed (account_id, modseq, kind, id, since)"
-            " SELECT ?, ?, ?, value, ? FROM json_each(?)",
-            (account_id, modseq, kind, tx.now, json.dumps(ids)),
+            "INSERT INTO destroyed (account_id, modseq, kind, id, since, created_modseq, thread_id)"
+            " SELECT ?, ?, ?, json_extract(value, '$[0]'), ?, json_extract(value, '$[1]'),"
+            " json_extract(value, '$[2]') FROM json_each(?)",
+            (account_id, modseq, kind, tx.now, json.dumps(gone)),
         )
-        tx.run("UPDATE accounts SET destroyed = destroyed + ? WHERE id = ?", (len(ids), account_id))
+        tx.run("UPDATE accounts SET destroyed = destroyed + ? WHERE id = ?", (len(gone), account_id))
 
 
-def drop_emails(tx: Transaction, candidates: Iterable[int]) -> list[int]:
+def drop_emails(tx: Transaction, candidates: Iterable[int]) -> list[Gone]:
     """Remove those that are in no mailbox any more, with their threads' keys when they were the last,
-    and mark bodies that nothing names now. Answers the ids removed."""
+    and mark bodies that nothing names now. Answers those removed."""
     row = tx.one(
-        "SELECT group_concat(id), group_concat(thread_id), group_concat(body_id) FROM emails"
-        " WHERE id IN (SELECT value FROM json_each(?))"
+        "SELECT group_concat(id), group_concat(thread_id), group_concat(body_id),"
+        " group_concat(created_modseq)"
+        " FROM emails WHERE id IN (SELECT value FROM json_each(?))"
         " AND NOT EXISTS (SELECT 1 FROM mailbox_messages WHERE email_id = emails.id)",
         (json.dumps(list(candidates)),),
     )
     assert row is not None
     if row[0] is None:
         return []
-    gone, threads, bodies = (json.loads(f"[{text}]") for text in row)
+    gone, threads, bodies, created = (json.loads(f"[{text}]") for text in row)
     tx.run("DELETE FROM emails WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(gone),))
     tx.run(
         "DELETE FROM thread_keys WHERE thread_id IN (SELECT value FROM json_each(?)"
@@ -96,7 +117,7 @@ def drop_emails(tx: Transaction, candidates: Iterable[int]) -> list[int]:
         (json.dumps(threads),),
     )
     mark_unused(tx, bodies)
-    return list(gone)
+    return list(map(Gone, gone, created, threads))
 
 
 def mark_unused(tx: Transaction, body_ids: Iterable[int]) -> None:

@@ -6,13 +6,14 @@ from mailftp.store.engine import MailboxExists, MailboxRefused, NoSuchAccount, N
 from mailftp.store.names import check_name, check_subscriptions, mailbox_name, renamed
 from mailftp.store.records import Change, Mailbox
 from mailftp.store.sqlite.copying import move_messages
-from mailftp.store.sqlite.expunging import note_destroyed
+from mailftp.store.sqlite.expunging import Gone, note_destroyed
 from mailftp.store.sqlite.mailboxes import (
     MAILBOX_COLUMNS,
     hold_to_limits,
     mailbox_of,
     make_mailbox,
     next_modseq,
+    note_beneath,
 )
 from mailftp.store.sqlite.transaction import Transaction
 from mailftp.store.units import DeleteMailbox, MoveMessages, RenameMailbox, SetSubscription
@@ -34,9 +35,10 @@ def delete_mailbox(tx: Transaction, unit: DeleteMailbox) -> Mailbox:
         (*row, unit.account_id),
     )
     tx.run("INSERT INTO removed_mailboxes (id) VALUES (?)", (mailbox.id,))
-    tx.run("DELETE FROM mailboxes WHERE id = ?", (mailbox.id,))
+    ((created,),) = tx.all("DELETE FROM mailboxes WHERE id = ? RETURNING created_modseq", (mailbox.id,))
     tx.run("DELETE FROM metadata WHERE account_id = ? AND mailbox_id = ?", (unit.account_id, mailbox.id))
-    note_destroyed(tx, unit.account_id, modseq, "mailbox", (mailbox.id,))
+    note_destroyed(tx, unit.account_id, modseq, "mailbox", (Gone(mailbox.id, created),))
+    note_beneath(tx, unit.account_id, mailbox.name, modseq)
     tx.changes.append(Change("mail", unit.account_id, mailbox.id, modseq))
     return mailbox
 
@@ -51,9 +53,12 @@ def rename_mailbox(tx: Transaction, unit: RenameMailbox) -> tuple[Mailbox, ...]:
     names = renamed(ids, old, new)
     modseq = next_modseq(tx, unit.account_id)
     tx.each(
-        "UPDATE mailboxes SET name = ?, modseq = ? WHERE id = ?",
+        "UPDATE mailboxes SET name = ?1, modseq = ?2, changed_modseq = ?2 WHERE id = ?3",
         [(name, modseq, ids[before]) for before, name in names.items()],
     )
+    for name in {old, new} - ids.keys():
+        # It was only a name, or is one now.
+        note_beneath(tx, unit.account_id, name, modseq)
     subscribed = {name for (name,) in tx.all(_SUBSCRIBED, (unit.account_id,))}
     _subscribe(
         tx, unit.account_id, subscribed, {name for before, name in names.items() if before in subscribed}
@@ -102,7 +107,8 @@ def set_subscription(tx: Transaction, unit: SetSubscription) -> bool:
     else:
         tx.run("DELETE FROM subscriptions WHERE account_id = ? AND name = ?", (unit.account_id, name))
     row = tx.one(
-        "UPDATE mailboxes SET modseq = ? WHERE account_id = ? AND name = ? RETURNING id",
+        "UPDATE mailboxes SET modseq = ?1, changed_modseq = ?1 WHERE account_id = ?2 AND name = ?3"
+        " RETURNING id",
         (modseq, unit.account_id, name),
     )
     tx.changes.append(Change("mail", unit.account_id, row[0] if row else 0, modseq))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from mailftp.store import flags as flag_sets
+from mailftp.store.email_listing import hidden
 from mailftp.store.engine import MailboxExists, NoSuchAccount
-from mailftp.store.names import check_mailboxes, check_name, check_subscriptions, mailbox_name
+from mailftp.store.names import SEPARATOR, check_mailboxes, check_name, check_subscriptions, mailbox_name
 from mailftp.store.records import Change, Flagged, Mailbox
 from mailftp.store.sqlite.transaction import Row, Transaction
 from mailftp.store.units import CreateMailbox, StoreFlags
@@ -14,14 +15,16 @@ from mailftp.store.units import CreateMailbox, StoreFlags
 #: From mailboxes AS m.
 MAILBOX_COLUMNS = (
     "m.id, m.account_id, m.name, m.uidvalidity, m.uidnext, m.modseq, m.special_use, EXISTS"
-    " (SELECT 1 FROM subscriptions AS s WHERE s.account_id = m.account_id AND s.name = m.name)"
+    " (SELECT 1 FROM subscriptions AS s WHERE s.account_id = m.account_id AND s.name = m.name), m.sort_order"
 )
 
 
 def mailbox_of(row: Row) -> Mailbox:
     """Of MAILBOX_COLUMNS."""
-    number, account_id, name, uidvalidity, uidnext, modseq, special_use, subscribed = row
-    return Mailbox(number, account_id, name, uidvalidity, uidnext, modseq, special_use, bool(subscribed))
+    number, account_id, name, uidvalidity, uidnext, modseq, special_use, subscribed, sort_order = row
+    return Mailbox(
+        number, account_id, name, uidvalidity, uidnext, modseq, special_use, bool(subscribed), sort_order
+    )
 
 
 def next_modseq(tx: Transaction, account_id: int) -> int:
@@ -43,12 +46,13 @@ def make_mailbox(
     assert row is not None
     (uidvalidity,) = row
     made = tx.one(
-        "INSERT INTO mailboxes (account_id, name, uidvalidity, modseq, created_modseq, special_use)"
-        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (account_id, name) DO NOTHING RETURNING id",
-        (account_id, name, uidvalidity, modseq, modseq, special_use),
+        "INSERT INTO mailboxes (account_id, name, uidvalidity, modseq, created_modseq, changed_modseq,"
+        " special_use) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account_id, name) DO NOTHING RETURNING id",
+        (account_id, name, uidvalidity, modseq, modseq, modseq, special_use),
     )
     if made is None:
         raise MailboxExists(f"there is a mailbox {name} already")
+    note_beneath(tx, account_id, name, modseq)
     wanted = (account_id, name)
     if subscribe:
         tx.run("INSERT OR IGNORE INTO subscriptions (account_id, name) VALUES (?, ?)", wanted)
@@ -56,6 +60,14 @@ def make_mailbox(
         subscribe = bool(tx.one("SELECT 1 FROM subscriptions WHERE account_id = ? AND name = ?", wanted))
     tx.changes.append(Change("mail", account_id, made[0], modseq))
     return Mailbox(made[0], account_id, name, uidvalidity, 1, modseq, special_use, subscribe)
+
+
+def note_beneath(tx: Transaction, account_id: int, name: str, modseq: int) -> None:
+    """A mailbox came or went: those beneath it have another parent."""
+    tx.run(
+        "UPDATE mailboxes SET changed_modseq = ? WHERE account_id = ? AND name > ? AND name < ?",
+        (modseq, account_id, name + SEPARATOR, name + chr(ord(SEPARATOR) + 1)),
+    )
 
 
 def create_mailbox(tx: Transaction, unit: CreateMailbox) -> Mailbox:
@@ -102,14 +114,19 @@ def store_flags(tx: Transaction, unit: StoreFlags) -> Flagged:
         else:
             by_text.setdefault(text, []).append(uid)
     new: list[tuple[str, list[int]]] = []
+    shown: list[int] = []
     for text, those in by_text.items():
         before = flag_sets.from_text(text)
         after = flag_sets.changed(before, unit.change, unit.flags)
         if after is not before:
             new.append((flag_sets.to_text(after), those))
+            if hidden(before) and not hidden(after):
+                shown += those
     if not new:
         return Flagged(0, tuple(refused))
     modseq = touch(tx, unit.account_id, unit.mailbox_id)
+    if shown:
+        note_shown(tx, unit.account_id, unit.mailbox_id, modseq, shown)
     for text, those in new:
         tx.run(
             "UPDATE mailbox_messages SET flags = ?, modseq = ?"
@@ -117,6 +134,19 @@ def store_flags(tx: Transaction, unit: StoreFlags) -> Flagged:
             (text, modseq, unit.mailbox_id, json.dumps(those)),
         )
     return Flagged(modseq, tuple(refused))
+
+
+def note_shown(tx: Transaction, account_id: int, mailbox_id: int, modseq: int, uids: list[int]) -> None:
+    """Those that JMAP did not see so far come into being for it."""
+    noted = tx.run(
+        "INSERT OR IGNORE INTO destroyed (account_id, modseq, kind, id, since)"
+        " SELECT DISTINCT ?, ?, 'shown', email_id, ? FROM mailbox_messages AS mm NOT INDEXED"
+        " WHERE mailbox_id = ? AND uid IN (SELECT value FROM json_each(?)) AND NOT EXISTS"
+        " (SELECT 1 FROM mailbox_messages AS p CROSS JOIN mailboxes AS m ON m.id = p.mailbox_id"
+        " WHERE p.email_id = mm.email_id AND NOT instr(' ' || p.flags || ' ', ' \\Deleted '))",
+        (account_id, modseq, tx.now, mailbox_id, json.dumps(uids)),
+    )
+    tx.run("UPDATE accounts SET destroyed = destroyed + ? WHERE id = ?", (noted, account_id))
 
 
 def owns(tx: Transaction, account_id: int, mailbox_id: int) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from mailftp.message.index import MessageIndex
 from mailftp.store import flags as flag_sets
-from mailftp.store.engine import SMALL_BODY, MissingBody
+from mailftp.store.engine import SMALL_BODY, MissingBody, NoSuchAccount
 from mailftp.store.names import mailbox_name
 from mailftp.store.queries import (
     Accounts,
@@ -45,7 +45,7 @@ from mailftp.store.records import (
 )
 from mailftp.store.sqlite.accounts import ACCOUNT_COLUMNS, VERIFIER_COLUMNS, account_of, verifier_of
 from mailftp.store.sqlite.blobs import Blobs
-from mailftp.store.sqlite.counts import Counts
+from mailftp.store.sqlite.counts import Counts, EmailListings
 from mailftp.store.sqlite.index_folder import IndexFolder
 from mailftp.store.sqlite.mailboxes import MAILBOX_COLUMNS, mailbox_of
 from mailftp.store.sqlite.queue import RECIPIENT_COLUMNS, messages_of, recipient_of
@@ -66,6 +66,7 @@ class View:
     texts: IndexFolder
     #: Told of a full-text index that could not be used: whose, and why.
     damaged: Callable[[int, str], None]
+    emails: EmailListings
 
     def all(self, sql: str, values: tuple[object, ...] = ()) -> list[Row]:
         return self.connection.execute(sql, values).fetchall()
@@ -220,6 +221,14 @@ def index_file(descriptor: int, index: Callable[[bytes | memoryview], MessageInd
 def mail_usage(view: View, query: MailUsage) -> tuple[int, int]:
     row = view.one("SELECT octets, messages FROM accounts WHERE id = ?", (query.account_id,))
     return (row[0], row[1]) if row else (0, 0)
+
+
+def modseq_of(view: View, account_id: int) -> int:
+    """Raises NoSuchAccount."""
+    row = view.one("SELECT modseq FROM accounts WHERE id = ?", (account_id,))
+    if row is None:
+        raise NoSuchAccount(f"there is no account {account_id}")
+    return int(row[0])
 
 
 def state_of(view: View, account_id: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mailftp.store.records import Change
 from mailftp.store.sqlite.blobs import Blobs
-from mailftp.store.sqlite.expunging import drop_emails, forget_expunged, note_destroyed
+from mailftp.store.sqlite.expunging import drop_emails, forget_expunged, note_taken
 from mailftp.store.sqlite.mailboxes import next_modseq
 from mailftp.store.sqlite.transaction import Transaction
 from mailftp.store.units import Unit
@@ -82,11 +82,11 @@ def _destroy(tx: Transaction, mailbox_id: int, left: list[int]) -> None:
         " WHERE emails.id = (SELECT max(value) FROM json_each(?))",
         (json.dumps(left),),
     )
-    destroyed = drop_emails(tx, left)
-    if owner is None or not destroyed:
+    if owner is None:
+        drop_emails(tx, left)
         return
     modseq = next_modseq(tx, owner[0])
-    note_destroyed(tx, owner[0], modseq, "email", destroyed)
+    note_taken(tx, owner[0], modseq, left)
     tx.changes.append(Change("mail", owner[0], mailbox_id, modseq))
 
 
