@@ -15,6 +15,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -28,11 +29,12 @@ from mailftp.store.quota import MailQuota
 from mailftp.store.records import Change, StagedBody
 from mailftp.store.sqlite import dispatch
 from mailftp.store.sqlite.blobs import Blobs, store_fault
+from mailftp.store.sqlite.filing import Apart, accept_together, is_plain
 from mailftp.store.sqlite.reading import index_file
 from mailftp.store.sqlite.schema import open_writer
 from mailftp.store.sqlite.staging import Staging
 from mailftp.store.sqlite.sweeping import Sweep
-from mailftp.store.sqlite.transaction import ReadyBody, Transaction
+from mailftp.store.sqlite.transaction import ReadyBody, Transaction, select_all
 from mailftp.store.units import Accept, AppendMessages, RecordOutcomes, Unit
 from mailftp.wire.journal import Journal
 
@@ -62,6 +64,8 @@ class Job:
 class Batch:
     jobs: list[Job]
     ready: dict[bytes, ReadyBody] = field(default_factory=dict)
+    #: The ids of bodies that have rows.
+    known: dict[bytes, int] = field(default_factory=dict)
     #: Files that got their final name for this batch, and those that were not needed.
     placed: dict[bytes, Path] = field(default_factory=dict)
     spare: list[tuple[Job, Path]] = field(default_factory=list)
@@ -188,6 +192,13 @@ class Writer:
     # Before the transaction.
 
     def _make_ready(self, batch: Batch) -> None:
+        try:
+            self._look_up(batch)
+        except sqlite3.Error as fault:
+            for job in batch.jobs:
+                job.fault = self._fault_of(fault)
+            self.close()
+            return
         for job in batch.jobs:
             try:
                 for body in bodies_of(job.unit):
@@ -221,7 +232,9 @@ class Writer:
             raise StoreFault("a body of this size is not staged so: use stage()")
         ready = batch.ready.get(body.sha256)
         if ready is None:
-            ready = self._look_up(body)
+            index = self._index_of(body)
+            row_id = batch.known.get(body.sha256)
+            ready = ReadyBody(row_id, body.size, body.data, index, index.encode())
         if body.path is not None:
             there = body.sha256 in batch.placed or (
                 ready.id is not None and self._blobs.holds(body.sha256, body.size)
@@ -233,19 +246,17 @@ class Writer:
                 batch.placed[body.sha256] = body.path
         batch.ready[body.sha256] = ready
 
-    def _look_up(self, body: StagedBody) -> ReadyBody:
-        row = (
-            self._open_connection()
-            .execute(
-                "SELECT id, stored FROM bodies JOIN body_indexes ON body_id = id WHERE sha256 = ?",
-                (body.sha256,),
-            )
-            .fetchone()
-        )
-        if row is not None and (known := _decode(row[1])) is not None:
-            return ReadyBody(row[0], body.size, body.data, known, row[1])
-        index = self._index_of(body)
-        return ReadyBody(row[0] if row else None, body.size, body.data, index, index.encode())
+    def _look_up(self, batch: Batch) -> None:
+        """Which of the bodies are here already. One that has an index by today's rules is ready with it."""
+        bodies = {body.sha256: body for job in batch.jobs for body in bodies_of(job.unit)}
+        if not bodies:
+            return
+        sql = "SELECT sha256, id, stored FROM bodies JOIN body_indexes ON body_id = id WHERE sha256 IN"
+        for sha256, row_id, stored in select_all(self._open_connection().cursor(), sql, (), bodies):
+            batch.known[sha256] = row_id
+            body, index = bodies[sha256], _decode(stored)
+            if index is not None:
+                batch.ready[sha256] = ReadyBody(row_id, body.size, body.data, index, stored)
 
     def _index_of(self, body: StagedBody) -> MessageIndex:
         if body.data is not None:
@@ -289,11 +300,18 @@ class Writer:
         after: list[Callable[[], None]] = []
         try:
             tx.run("BEGIN IMMEDIATE")
-            for job in jobs:
-                tx.changes, tx.after = [], []
-                if self._run_unit(tx, connection, job):
-                    changes += tx.changes
-                    after += tx.after
+            for plain, alike in groupby(jobs, lambda job: is_plain(job.unit)):
+                some = list(alike)
+                if plain and len(some) > 1:
+                    tx.changes = []
+                    if self._run_together(tx, connection, some):
+                        changes += tx.changes
+                        continue
+                for job in some:
+                    tx.changes, tx.after = [], []
+                    if self._run_unit(tx, connection, job):
+                        changes += tx.changes
+                        after += tx.after
             tx.run("COMMIT")
         except sqlite3.Error as fault:
             for job in jobs:
@@ -305,6 +323,23 @@ class Writer:
         self.commits += 1
         batch.changes += changes
         batch.after += after
+
+    def _run_together(self, tx: Transaction, connection: sqlite3.Connection, jobs: list[Job]) -> bool:
+        """Carry out plain units in few statements; False, and nothing done, where one of them needs to be
+        looked at alone. Raises sqlite3.Error when the whole transaction is gone."""
+        tx.run("SAVEPOINT together")
+        try:
+            answers = accept_together(tx, [job.unit for job in jobs])  # type: ignore[misc]  # plain ones
+            tx.run("RELEASE together")
+        except (Apart, sqlite3.Error):
+            if not connection.in_transaction:
+                raise
+            tx.run("ROLLBACK TO together")
+            tx.run("RELEASE together")
+            return False
+        for job, answer in zip(jobs, answers, strict=True):
+            job.value = answer
+        return True
 
     def _run_unit(self, tx: Transaction, connection: sqlite3.Connection, job: Job) -> bool:
         """Whether it stands. Raises sqlite3.Error when the whole transaction is gone."""
