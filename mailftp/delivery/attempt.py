@@ -177,13 +177,16 @@ class Attempt:
 
     async def _try_all(self, hops: tuple[Hop, ...], body: OutgoingBody) -> None:
         last: Verdict | None = None
+        refusing = 0
         for hop in hops:
             if self._stopping:
                 break
             try:
                 await self._try_host(hop, body)
             except ConnectionFault as fault:
-                last = self._broken(hop, fault)
+                refusing += fault.no_mail
+                # RFC 7504 section 3: it is for good when no host of the domain is left to ask.
+                last = self._broken(hop, fault, permanent=refusing == len(hops))
                 self._note(Answer.BUSY if fault.dialogue else Answer.SILENT, last.text)
                 if fault.undecided:
                     # It has the whole message and may have kept it: another host now would be a second copy.
@@ -201,9 +204,10 @@ class Attempt:
             try:
                 await self._send_all(link, body)
             except ConnectionFault as fault:
-                if fault.undecided or fault.reply is not None:
+                if fault.undecided:
                     raise
-                # It closed the connection as we began: it only did not want to wait. A new one, then.
+                # It closed the connection as we began, or says 421 to one message more: it only did not want
+                # to wait, or to go on. A new one, then.
         while self._left and not self._stopping:
             await self._send_all(await self._open(hop), body)
 
@@ -284,14 +288,15 @@ class Attempt:
                 )
                 self._verdicts.append(verdict)
 
-    def _broken(self, hop: Hop, fault: ConnectionFault) -> Verdict:
+    def _broken(self, hop: Hop, fault: ConnectionFault, permanent: bool) -> Verdict:
         """What is said of those that are left when no host does better."""
         remote = f"{hop.host} [{hop.address}]:{hop.port}"
         text = str(fault) if remote in str(fault) else f"{remote}: {fault}"
-        status = "4.4.2" if fault.dialogue else "4.4.1"
+        # RFC 3463 section 3.4: X.3.2 is a host that takes no mail.
+        status = "5.3.2" if permanent else "4.4.2" if fault.dialogue else "4.4.1"
         return Verdict(
             self._left[0] if self._left else self._job.recipients[0],
-            Result.LATER,
+            Result.FAILED if permanent else Result.LATER,
             status,
             text,
             remote=remote,

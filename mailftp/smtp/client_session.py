@@ -37,7 +37,7 @@ class ConnectionFault(Exception):
 
     `reply` is the far side's last word, if it had one. `dialogue` is what was said. `replies` has the
     recipients that were answered for good before it broke. `undecided`: the message was sent whole, and
-    whether it was taken nobody knows.
+    whether it was taken nobody knows. `no_mail`: the host says that it never takes any (RFC 7504).
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ConnectionFault(Exception):
         super().__init__(text)
         self.reply, self.dialogue, self.tls_failed = reply, dialogue, tls_failed
         self.replies: dict[str, Reply] = {}
-        self.undecided = False
+        self.undecided = self.no_mail = False
 
 
 @dataclass(slots=True)
@@ -133,6 +133,9 @@ class ClientSession:
         self._out = bytearray()
         self._expected: deque[Answering] = deque([self._greeting])
         self._said: Reply | None = None
+        #: Nothing was heard under TLS yet. A host may break off when it sees our end of the handshake, which
+        #: with TLS 1.3 looks to us as if it were complete.
+        self._tls_unproven = False
         #: The far side is in a transaction that was not finished: RSET comes first.
         self._dirty = False
         self._used = False
@@ -140,6 +143,8 @@ class ClientSession:
         self._asked: tuple[ForwardPath, ...] = ()
         self._accepted: list[ForwardPath] = []
         self._mail_refused = False
+        #: It took recipients of a message whose sender it had refused.
+        self._contradicts = False
 
     # Octets in, events out.
 
@@ -167,7 +172,8 @@ class ClientSession:
 
     def fault(self, text: str) -> ConnectionFault:
         """The fault to raise; the session is over."""
-        fault = ConnectionFault(text, self._said, str(self.dialogue), self.phase is Phase.HANDSHAKE)
+        beginning_tls = self.phase in (Phase.STARTTLS, Phase.HANDSHAKE) or self._tls_unproven
+        fault = ConnectionFault(text, self._said, str(self.dialogue), beginning_tls)
         fault.replies = dict(self.result.replies)
         fault.undecided = self.phase is Phase.FINAL
         self.phase = Phase.CLOSED
@@ -175,12 +181,15 @@ class ClientSession:
 
     def _answered(self, lines: ReplyLines) -> list[Event]:
         self.heard += 1
+        self._tls_unproven = False
         for number, line in enumerate(lines.lines, 1):
             self.dialogue.add("S", f"{lines.code}{' ' if number == len(lines.lines) else '-'}{line}")
         self._said = lines.joined()
         if lines.code == 421 and self.phase is not Phase.QUIT:
-            # RFC 5321 section 3.8: it closes, whatever it was asked.
-            raise self.fault(f"it closes the connection: {self._said}")
+            # RFC 5321 section 3.8: it closes, whatever it was asked. That is no fault of TLS.
+            fault = self.fault(f"it closes the connection: {self._said}")
+            fault.tls_failed = False
+            raise fault
         if self._expected:
             return self._expected.popleft()(lines)
         if self.phase is Phase.BODY and lines.code >= 400:
@@ -197,7 +206,9 @@ class ClientSession:
     def _greeting(self, lines: ReplyLines) -> list[Event]:
         """RFC 5321 section 3.1."""
         if lines.code != 220:
-            raise self.fault(f"its greeting was {self._said}")
+            fault = self.fault(f"its greeting was {self._said}")
+            fault.no_mail = lines.code == 521
+            raise fault
         return self._hello()
 
     def _hello(self) -> list[Event]:
@@ -238,14 +249,17 @@ class ClientSession:
                 raise self.fault(f"it refused STARTTLS, which is required: {self._said}")
             return self._authenticate()
         if self._reader.pending:
-            # Octets that came in the clear would be read as said under TLS (CVE-2021-38371 and its kin).
-            raise self.fault("it sent more after its reply to STARTTLS: somebody may be in between")
+            # Octets that came in the clear would be read as said under TLS (CVE-2021-38371 and its kin). Who
+            # put them there must not get the message in the clear for it.
+            fault = self.fault("it sent more after its reply to STARTTLS: somebody may be in between")
+            fault.tls_failed = False
+            raise fault
         self.phase = Phase.HANDSHAKE
         return [Event.START_TLS]
 
     def secured(self, description: str) -> list[Event]:
         """The handshake is complete. What was learnt before it is forgotten (RFC 3207 section 4.2)."""
-        self.tls = description
+        self.tls, self._tls_unproven = description, True
         self.dialogue.add("*", description)
         self.extensions = {}
         return self._hello()
@@ -298,7 +312,7 @@ class ClientSession:
         if self._used:
             self.dialogue.clear()
         self._used, self.result = True, TransactionResult()
-        self._accepted, self._mail_refused = [], False
+        self._accepted, self._mail_refused, self._contradicts = [], False, False
         self._said = None
         self._asked = self._refuse_here(envelope)
         if not self._asked:
@@ -358,6 +372,8 @@ class ClientSession:
             self._accepted.append(recipient)
         elif not self._mail_refused:
             self.result.replies[recipient.address] = self._refusal(lines)
+        elif lines.code < 300:
+            self._contradicts = True
         if len(self._plan) == 1 and not self._accepted:
             # Only DATA is left to ask, and for nobody.
             self._plan.clear()
@@ -369,8 +385,9 @@ class ClientSession:
             if self._accepted:
                 self.phase = Phase.BODY
                 return [Event.SEND_BODY]
-            if self.greeter.lmtp:
-                # One reply a recipient would come to the lone dot, which is none; or a 503. Nobody knows.
+            if self.greeter.lmtp or self._contradicts:
+                # LMTP: one reply a recipient would come to the lone dot, which is none; or a 503. Nobody
+                # knows. And who took recipients after all would take the lone dot for an empty message.
                 return self._done(closing=True)
             self.phase = Phase.FINAL
             self._send(".", self._nothing_answered)

@@ -295,14 +295,20 @@ class TransactionTests(SessionCase):
         self.assertEqual((self.codes(session), session.take()), ({"bob@b.test": 451, "eve@b.test": 451}, b""))
 
     def test_sender_refused_and_data_accepted(self) -> None:
-        """Even then the dot goes out alone, never the message."""
+        """Even then the dot goes out alone, never the message; and not even the dot, which would be an empty
+        message, to who takes recipients of a sender that it refuses."""
         session = self.started()
         session.begin(self.envelope(BOB))
         session.take()
-        self.assertEqual(session.receive(b"550 no\r\n250 ok\r\n354 go\r\n"), [])
+        self.assertEqual(session.receive(b"550 no\r\n503 no\r\n354 go\r\n"), [])
         self.assertEqual(session.take(), b".\r\n")
         session.receive(b"250 taken\r\n")
         self.assertEqual(self.codes(session), {"bob@b.test": 550})
+        session = self.started()
+        session.begin(self.envelope(BOB))
+        session.take()
+        self.assertEqual(session.receive(b"550 no\r\n250 ok\r\n354 go\r\n"), [Event.DONE, Event.CLOSE])
+        self.assertEqual((self.codes(session), session.take()), ({"bob@b.test": 550}, b""))
 
     def test_data_refused(self) -> None:
         """A refused DATA is the reply of those that were accepted."""
