@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
 
 from mailftp.web.forwarded import Origin
 from mailftp.web.hosts import Host
+
+if TYPE_CHECKING:
+    from mailftp.web.reception import Begun
 
 #: Octets of a request's body, where a page does not say otherwise.
 BODY = 64 * 1024
@@ -42,6 +46,8 @@ class Visit:
     fields: Mapping[str, str] = field(default_factory=dict)
     #: Of a page that has all that is beneath a path: the segments there, decoded.
     rest: tuple[str, ...] = ()
+    #: Of a page that takes the body as it comes: what its BodyTaker gave.
+    received: Any = None
 
     @property
     def media_type(self) -> str:
@@ -62,7 +68,16 @@ class Page:
 
     #: HEAD is GET without the body, OPTIONS is answered from this.
     methods: ClassVar[tuple[str, ...]] = ("GET",)
-    body_limit: ClassVar[int] = BODY
+    body_limit: int = BODY
+
+    def begin(self, visit: Visit) -> Begun | None:
+        """Before the body of a request with one of `methods` comes. None: it is kept in memory. Otherwise
+        nothing of it is kept until what this gives has fired."""
+        return None
+
+    def not_taken(self, failure: Failure) -> Answer | None:
+        """The body could not be taken whole. None: that is our fault, which is logged."""
+        return None
 
     def answer(self, visit: Visit) -> Answer | Deferred[Answer]:
         """Called with one of `methods`."""

@@ -6,13 +6,13 @@ may put it anywhere in its own (`site.putChild(b"mail", root)`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import NOT_DONE_YET
@@ -22,6 +22,7 @@ from mailftp.settings import Settings
 from mailftp.web.forwarded import Origin, behind, forwarded, x_forwarded
 from mailftp.web.hosts import Host, HostFault, OwnHosts, parse_host
 from mailftp.web.pages import BODY, Answer, IVisit, Page, Visit, refusal
+from mailftp.web.reception import Reception, take_whole
 from mailftp.wire.journal import Journal
 from mailftp.wire.peer import Peer
 
@@ -123,8 +124,7 @@ class Root:
             page, rest = self._page(path)
             if page is None:
                 return self._pass_on(request, visit, path)
-            if rest:
-                visit = replace(visit, rest=_decoded(rest))
+            visit = replace(visit, rest=_decoded(rest), received=getattr(request, "received", None))
             answered = self._ask(page, visit)
         except Refused as refused:
             answered = refused.answer
@@ -137,18 +137,44 @@ class Root:
             _write_later(request, answered, self._journal)
         return NOT_DONE_YET
 
+    def begin(self, request: Any, hold: Callable[[bool], None]) -> Reception | None:
+        """A request's header has come, and a body will. None: it is kept in memory."""
+        page, rest = self._page(self._stripped(tuple(map(unquote_to_bytes, _segments(request.path)))))
+        if page is None:
+            return None
+        try:
+            visit = replace(self._visit(request), rest=_decoded(rest))
+            refused = _refused_method(page, visit)
+            begun = page.begin(visit) if refused is None else None
+        except Refused as fault:
+            refused, begun = fault.answer, None
+        if begun is None and refused is not None:
+            begun = succeed(refused)
+        return None if begun is None else Reception(begun, hold)
+
     def _ask(self, page: Page, visit: Visit) -> Answer | Deferred[Answer]:
-        allowed = ", ".join(
-            dict.fromkeys((*page.methods, *(("HEAD",) if "GET" in page.methods else ()), "OPTIONS"))
-        )
-        if visit.method == "OPTIONS":
-            return Answer(b"", status=HTTPStatus.NO_CONTENT, headers={"Allow": allowed})
-        method = "GET" if visit.method == "HEAD" else visit.method
-        if method not in page.methods:
-            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"this takes {allowed}", Allow=allowed)
+        refused = _refused_method(page, visit)
+        if refused is not None:
+            return refused
+        if isinstance(visit.received, Answer):
+            return visit.received
+        if isinstance(visit.received, Failure):
+            return self._not_taken(page, visit.received)
         if len(visit.body) > page.body_limit:
             return refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {page.body_limit} octets")
+        if visit.received is None:
+            # In another Twisted site the body has come before we are asked.
+            begun = page.begin(visit)
+            if begun is not None:
+                taken = take_whole(begun, visit.body)
+                return taken.addBoth(lambda what: self._ask(page, replace(visit, received=what, body=b"")))
         return page.answer(visit)
+
+    def _not_taken(self, page: Page, failure: Failure) -> Answer:
+        answer = page.not_taken(failure)
+        if answer is None:
+            self._journal.fault("page failed", failure)
+        return answer or _WRONG
 
     def _pass_on(self, request: Any, visit: Visit, path: tuple[bytes, ...]) -> Any:
         """To the resource below."""
@@ -184,7 +210,9 @@ class Root:
 
     def _where(self, request: Any) -> str:
         """The path of the root as the client sees it."""
-        above: Sequence[bytes] = [part for part in request.prepath if part] or self._prefix
+        above: Sequence[bytes] = [
+            part for part in getattr(request, "prepath", None) or () if part
+        ] or self._prefix
         return "".join(f"/{part.decode('latin-1')}" for part in above) + "/"
 
     def _origin(self, request: Any) -> Origin:
@@ -216,6 +244,18 @@ class Root:
                 )
             )
         return host
+
+
+def _refused_method(page: Page, visit: Visit) -> Answer | None:
+    allowed = ", ".join(
+        dict.fromkeys((*page.methods, *(("HEAD",) if "GET" in page.methods else ()), "OPTIONS"))
+    )
+    if visit.method == "OPTIONS":
+        return Answer(b"", status=HTTPStatus.NO_CONTENT, headers={"Allow": allowed})
+    method = "GET" if visit.method == "HEAD" else visit.method
+    if method not in page.methods:
+        return refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"this takes {allowed}", Allow=allowed)
+    return None
 
 
 def _segments(path: bytes) -> tuple[bytes, ...]:
@@ -269,10 +309,17 @@ def _write(request: Any, answer: Answer) -> None:
 
 def _write_later(request: Any, answered: Deferred[Answer], journal: Journal) -> None:
     gone: list[object] = []
-    request.notifyFinish().addErrback(gone.append)
+
+    def leave(reason: Failure) -> None:
+        """Nobody waits for the answer: a page may stop looking for it."""
+        gone.append(reason)
+        answered.cancel()
+
+    request.notifyFinish().addErrback(leave)
 
     def failed(failure: Failure) -> Answer:
-        journal.fault("page failed", failure)
+        if not (gone and failure.check(CancelledError)):  # type: ignore[no-untyped-call]  # untyped upstream
+            journal.fault("page failed", failure)
         return _WRONG
 
     def write(answer: Answer) -> None:

@@ -7,6 +7,7 @@ clock that every octet winds up again, and no end of connections.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any
@@ -17,6 +18,8 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
+from mailftp.web.pages import Answer
+from mailftp.web.reception import Reception
 from mailftp.web.root import Root
 from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
 from mailftp.wire.peer import Peer
@@ -95,6 +98,10 @@ class WebRequest(Request):
     peer: Peer
     #: The host of a target in absolute form, which holds in the place of Host (RFC 9112 section 3.2.2).
     named_host: str | None = None
+    #: Where the page takes the body as it comes.
+    reception: Reception | None = None
+    #: What became of it: what its taker gave, an Answer, or a Failure.
+    received: Any = None
     #: Octets of the body that are taken, and that have come.
     _most = _kept = 0
 
@@ -105,8 +112,25 @@ class WebRequest(Request):
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()
         self._most = self.channel.site.resource.body_limit(self.channel.target)
+        if length != 0:
+            self._begin()
         if length is not None and length > self._most:
-            self._too_large()
+            # A page that was asked says it in its own words.
+            if self.reception is not None and self.reception.answer is not None:
+                self.channel.connection.refuse_with(self.reception.answer)
+            else:
+                self._too_large()
+
+    def _begin(self) -> None:
+        """The header has come: the page may want the body as it comes."""
+        channel = self.channel
+        self.method, self.uri, self.clientproto = channel.request_line
+        if self._take_target():
+            self.reception = channel.site.resource.begin(self, self._hold)
+
+    def _hold(self, held: bool) -> None:
+        connection = self.channel.connection
+        (connection.pause if held else connection.resume)()
 
     def handleContentChunk(self, data: bytes) -> None:
         connection = self.channel.connection
@@ -115,19 +139,43 @@ class WebRequest(Request):
             self._too_large()
         elif not connection.refusing and self.content is not None:
             self._kept += len(data)
-            self.content.write(data)
+            if self.reception is None:
+                self.content.write(data)
+            elif self.reception.answer is None:
+                self.reception.write(data)
+            elif self._kept > DROPPED:
+                # It would be read to its end, only for the connection to be kept.
+                connection.refuse_with(self.reception.answer)
 
     def process(self) -> None:
+        if not self._take_target():
+            # "*", and the authority form of CONNECT: we are no proxy.
+            self.channel.connection.refuse(HTTPStatus.BAD_REQUEST, "the target is no path")
+        elif self.reception is not None:
+            self.reception.done.addBoth(self._taken)
+            self.reception.finish()
+        else:
+            super().process()  # type: ignore[no-untyped-call]  # upstream
+
+    def _taken(self, received: Any) -> None:
+        """The body is where it belongs, or a Failure says why not."""
+        self.received = received
+        if not self._disconnected:
+            super().process()  # type: ignore[no-untyped-call]  # upstream
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.reception is not None:
+            self.reception.abort()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # upstream
+
+    def _take_target(self) -> bool:
+        """False for a target that is no path."""
         match = _ABSOLUTE.fullmatch(self.uri)
         if match is not None:
             self.named_host = match[1].decode("latin-1")
             self.uri = match[2] if match[2].startswith(b"/") else b"/" + match[2]
-            self.path = self.uri.partition(b"?")[0]
-        elif not self.uri.startswith(b"/"):
-            # "*", and the authority form of CONNECT: we are no proxy.
-            self.channel.connection.refuse(HTTPStatus.BAD_REQUEST, "the target is no path")
-            return
-        super().process()  # type: ignore[no-untyped-call]  # upstream
+        self.path = self.uri.partition(b"?")[0]
+        return self.uri.startswith(b"/")
 
     def processingFailed(self, reason: Failure) -> Failure:
         """A resource below the root raised. Twisted's own page would say more than a stranger should read."""
@@ -159,6 +207,11 @@ class Channel(HTTPChannel):
     def __init__(self, connection: HTTPConnection, site: WebSite) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # upstream
         self.connection, self.site = connection, site
+
+    @property
+    def request_line(self) -> tuple[bytes, bytes, bytes]:
+        """Of the request whose header has come: method, target, version."""
+        return self._command, self._path, self._version
 
     def isSecure(self) -> bool:
         return self.connection.secure
@@ -309,6 +362,12 @@ class HTTPConnection(Connection):
             self.send(_short(status, words))
             self.finish()
 
+    def refuse_with(self, answer: Answer) -> None:
+        """As `refuse`, in a page's own words."""
+        if not self.refusing:
+            self.send(_whole(answer.status, answer.body, {"Content-Type": answer.kind, **answer.headers}))
+            self.finish()
+
     def finish(self) -> None:
         """Close when what was sent has left, and when the client has, if he is still sending."""
         if self.refusing:
@@ -335,8 +394,11 @@ class HTTPFactory(ConnectionFactory):
 
 def _short(status: HTTPStatus, words: str) -> bytes:
     body = f"{status.value} {status.phrase}: {words}\n".encode()
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
-    )
-    return head.encode() + body
+    return _whole(status, body, {"Content-Type": "text/plain; charset=utf-8"})
+
+
+def _whole(status: int, body: bytes, fields: Mapping[str, str]) -> bytes:
+    lines = [f"HTTP/1.1 {int(status)} {HTTPStatus(status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in fields.items()]
+    lines += [f"Content-Length: {len(body)}", "X-Content-Type-Options: nosniff", "Connection: close"]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from http import HTTPStatus
+from io import BytesIO
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from mailftp.accounts.avatars import IMailAccount
 from mailftp.web.authentication import Authentication, Unauthenticated
@@ -14,9 +16,10 @@ from mailftp.web.jmap.faults import RequestError
 from mailftp.web.jmap.ijson import write_json
 from mailftp.web.jmap.processing import perform
 from mailftp.web.jmap.registry import Registry
-from mailftp.web.jmap.request import parse_request
+from mailftp.web.jmap.request import parse_request, too_large
 from mailftp.web.jmap.session import session_object
 from mailftp.web.pages import Answer, Page, Visit
+from mailftp.web.reception import Begun, BodyTaker
 from mailftp.wire.eager import eager
 from mailftp.wire.journal import Journal
 
@@ -57,27 +60,70 @@ class SessionPage(AccountPage):
         )
 
 
-class APIPage(AccountPage):
+@dataclass(frozen=True, slots=True)
+class _Posted:
+    avatar: IMailAccount
+    octets: bytes
+
+
+class _Octets:
+    """A body in memory; of somebody who has logged in."""
+
+    def __init__(self, avatar: IMailAccount) -> None:
+        self._avatar = avatar
+        self._kept = BytesIO()
+
+    def write(self, data: bytes) -> None:
+        self._kept.write(data)
+
+    def finish(self) -> Deferred[_Posted]:
+        return succeed(_Posted(self._avatar, self._kept.getvalue()))
+
+    def abort(self) -> None:
+        self._kept = BytesIO()
+
+
+class APIPage(Page):
     """RFC 8620 section 3.1."""
 
     methods = ("POST",)
 
     def __init__(self, authentication: Authentication, ground: Ground, registry: Registry) -> None:
-        super().__init__(authentication)
-        self._ground, self._registry = ground, registry
+        self._authentication, self._ground, self._registry = authentication, ground, registry
+        # One octet more, or nobody would be told which limit it was.
+        self.body_limit = ground.limits.max_size_request + 1
         #: Account id -> requests under way.
         self._busy: Counter[int] = Counter()
 
-    async def answer_for(self, avatar: IMailAccount, visit: Visit) -> Answer:
-        account, limits = avatar.account, self._ground.limits
+    def begin(self, visit: Visit) -> Begun:
+        return eager(self._begin(visit))
+
+    async def _begin(self, visit: Visit) -> BodyTaker | Answer:
         try:
+            avatar = await self._authentication.account_of(visit)
             if visit.media_type != _JSON:
                 # A form of another site can send any other type without asking us first.
                 raise RequestError("notJSON", f"the Content-Type is not {_JSON}")
-            if self._busy[account.id] >= limits.max_concurrent_requests:
+            limits = self._ground.limits
+            if self._busy[avatar.account.id] >= limits.max_concurrent_requests:
                 words = f"{limits.max_concurrent_requests} requests are under way"
                 raise RequestError("limit", words, limit="maxConcurrentRequests")
-            request = parse_request(visit.body, self._registry.capabilities, limits)
+            length = visit.fields.get("content-length", "0")
+            if len(length) > 12 or int(length) > limits.max_size_request:
+                raise too_large(limits)
+        except Unauthenticated as refused:
+            return refused.answer
+        except RequestError as error:
+            return problem(error)
+        return _Octets(avatar)
+
+    def answer(self, visit: Visit) -> Deferred[Answer]:
+        return eager(self._answer(visit.received, visit))
+
+    async def _answer(self, posted: _Posted, visit: Visit) -> Answer:
+        account = posted.avatar.account
+        try:
+            request = parse_request(posted.octets, self._registry.capabilities, self._ground.limits)
         except RequestError as error:
             return problem(error)
         context = Context(self._ground, account, request.using, Journal.new("jmap"))

@@ -48,8 +48,7 @@ class JMAPRequest:
 def parse_request(octets: bytes, capabilities: Collection[str], limits: Limits) -> JMAPRequest:
     """Raises RequestError."""
     if len(octets) > limits.max_size_request:
-        words = f"a request has at most {limits.max_size_request} octets"
-        raise RequestError("limit", words, limit="maxSizeRequest")
+        raise too_large(limits)
     try:
         given = read_ijson(octets)
     except NotIJSON as fault:
@@ -93,6 +92,11 @@ def _created(given: Any) -> Mapping[str, str] | None:
         if ID.fullmatch(key) is None or not isinstance(value, str) or ID.fullmatch(value) is None:
             raise _not_request("createdIds is no object of ids")
     return given
+
+
+def too_large(limits: Limits) -> RequestError:
+    words = f"a request has at most {limits.max_size_request} octets"
+    return RequestError("limit", words, limit="maxSizeRequest")
 
 
 def _not_request(words: str) -> RequestError:
