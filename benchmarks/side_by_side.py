@@ -20,19 +20,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from smtplib import SMTP
 
-from benchmarks import imap_rows
+from benchmarks import ftp_rows, imap_rows
+from benchmarks.ftp_rows import Measure, Target
 from benchmarks.origin_price import name_server
 from tests.interop.running import RunningServer
 from tests.ports import free_ports
 
-PEERS = {"smtp": "postfix,aiosmtpd", "pop": "dovecot", "ftp": "vsftpd,pyftpdlib", "imap": "dovecot"}
-GIB = 1 << 30
+PEERS = {
+    "smtp": "postfix,aiosmtpd",
+    "pop": "dovecot",
+    "ftp": "vsftpd,proftpd,pureftpd,pyftpdlib",
+    "imap": "dovecot",
+}
 
 #: Accounts with 2,000 messages each, for eight sessions at one time.
 EIGHT = tuple(f"u1{number}" for number in range(8))
@@ -40,38 +43,9 @@ EIGHT = tuple(f"u1{number}" for number in range(8))
 CROWDED = "u20"
 
 
-@dataclass(frozen=True)
-class Target:
-    name: str
-    port: int
-    user: str = "u0"
-    #: The root of its processes.
-    process: int = 0
-
-
-Measure = Callable[[Target], float]
-
-
-def children(root: int) -> Iterator[int]:
-    """A process and everything below it."""
-    below: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            below.setdefault(parent, []).append(int(entry.name))
-    todo = [root]
-    while todo:
-        one = todo.pop()
-        yield one
-        todo += below.get(one, [])
-
-
 def stop(process: subprocess.Popen[bytes]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for one in list(children(process.pid)):
+        for one in list(ftp_rows.tree(process.pid)):
             try:
                 os.kill(one, number)
             except ProcessLookupError:
@@ -129,13 +103,17 @@ class Bench:
             "greeting_delay = 0\nconnections_per_minute = 0\ncommands_per_minute = 0\n"
         )
 
-    def peer(self, name: str, service: str = "") -> Target:
+    def peer(self, name: str, service: str = "", tls: bool = False) -> Target:
+        """With `tls` one that offers it, where the start script has to be told."""
         port = free_ports(1)[0]
-        folder = self.work / name
+        folder = self.work / (f"{name}-tls" if tls else name)
         folder.mkdir(mode=0o755)
+        if name == "pureftpd":
+            # It serves the home of the user ftp, where the script mounts the root.
+            self.stack.callback(subprocess.run, ["umount", os.path.expanduser("~ftp")], check=False)
         process = subprocess.Popen(
             ["bash", self.kit / "peers" / f"{name}.sh", folder, str(port)],
-            env=self.environment,
+            env=self.environment | ({"TLS": "1"} if tls else {}),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -143,7 +121,7 @@ class Bench:
         self.stack.callback(stop, process)
         port += name == "dovecot" and service != "imap"
         wait_for_port(port)
-        return Target(name, port, "anonymous" if name == "vsftpd" else "u0", process.pid)
+        return Target(name, port, "anonymous" if name in ("vsftpd", "pureftpd") else "u0", process.pid)
 
     def load(self, *words: object) -> float:
         """Run a load program; its ops_s, or MBps where files move."""
@@ -233,66 +211,17 @@ class Bench:
         return 1 / taken
 
     def ftp(self) -> dict[str, Measure]:
-        """MB/s of 1 GiB: to a client that drops, to one that copies, and from one; small files, logins."""
-        program = self.kit / "bin" / "ftpload"
+        return ftp_rows.rows(self.places)
 
-        def run(mode: str, *options: object) -> Measure:
-            return lambda t: self.load(program, mode, "127.0.0.1", t.port, t.user, "benchpass", *options)
-
-        def store(target: Target) -> float:
-            rate = run("stor", "-f", f"up/s{time.monotonic_ns()}", "-s", GIB)(target)
-            for root in (self.work / "ftproot", self.home, self.lax_home):
-                for file in root.glob("up/*"):
-                    file.unlink()
-            return rate
-
-        def store_alike(target: Target) -> float:
-            """No peer waits for the disk."""
-            return store(Target("mailftp", self.lax.ports["ftp"]) if target.name == "mailftp" else target)
-
-        def changed(command: str) -> Measure:
-            """Listings a second when something changes before each."""
-
-            def measure(target: Target) -> float:
-                folder = (self.home if target.name == "mailftp" else self.work / "ftproot") / "many"
-                rates = []
-                for number in range(10):
-                    (folder / f"file-{number:05}.dat").write_bytes(b"x" * (time.monotonic_ns() % 1000))
-                    rates.append(run("list", "-f", "many", "-c", command, "-n", 1)(target))
-                return statistics.median(rates)
-
-            return measure
-
-        return {
-            "retr1GiB-drop": run("retr", "-f", "big", "-n", 2, "-w", 1 << 20),
-            "retr1GiB-copy": run("retr", "-f", "big", "-n", 2, "-k"),
-            "retr1GiB-2": run("retr", "-f", "big", "-n", 1, "-j", 2, "-k"),
-            "stor1GiB": store_alike,
-            "stor1GiB-durable": store,
-            "small4KiB": run("small", "-f", "small", "-n", 1000),
-            "small4KiB-8": run("small", "-f", "small", "-n", 2000, "-j", 8),
-            "login": run("login", "-n", 300),
-            "login-8": run("login", "-n", 800, "-j", 8),
-            "list10000": run("list", "-f", "many", "-c", "LIST", "-n", 20),
-            "mlsd10000": run("list", "-f", "many", "-c", "MLSD", "-n", 20),
-            "list10000-changed": changed("LIST"),
-            "mlsd10000-changed": changed("MLSD"),
-            "tls-retr512MiB": run("retr", "-f", "mid", "-t"),
-            "tls-small4KiB": run("small", "-f", "small", "-n", 400, "-t"),
-        }
-
-    def fill_ftp(self, server: RunningServer) -> None:
-        """The same files in the peers' root and in u0's home; and a server that waits for no disk."""
+    def fill_ftp(self, server: RunningServer, peers: list[str]) -> None:
+        """Files for everybody; one more server of ours, which waits for no disk; peers with TLS."""
+        lax = self.own("durable = false")
+        home, lax_home = (one.folder / "data/files/bench.test/u0" for one in (server, lax))
         root = self.work / "ftproot"
-        subprocess.run(["bash", self.kit / "tools/mkftproot.sh", root], env=self.environment, check=True)
-        self.lax = self.own("durable = false")
-        self.home, self.lax_home = (one.folder / "data/files/bench.test/u0" for one in (server, self.lax))
-        self.home.mkdir(parents=True, exist_ok=True)
-        (self.lax_home / "up").mkdir(parents=True)
-        for name in ("small", "up", "many"):
-            shutil.copytree(root / name, self.home / name)
-        for name in ("big", "mid"):
-            os.link(root / name, self.home / name)
+        ftp_rows.fill(self.kit, self.environment, root, home, lax_home)
+        private = {"pyftpdlib": self.peer("pyftpdlib", tls=True)} if "pyftpdlib" in peers else {}
+        lax_target = Target("mailftp", lax.ports["ftp"])
+        self.places = ftp_rows.Places(self.kit, self.load, root, home, lax_home, lax_target, private)
 
     def fill_pop(self, server: RunningServer, tests: list[str]) -> None:
         """2,000 messages of 10 KiB, the same in the peer's Maildir and in our store."""
@@ -351,7 +280,7 @@ def imap(bench: Bench, server: RunningServer, rounds: int, tests: list[str]) -> 
         assert server.process is not None
         ours = Target("mailftp", server.ports["imap"], process=server.process.pid)
         imap_rows.forget(mail)
-        imap_rows.quiet(lambda root=ours.process: list(children(root)))
+        imap_rows.quiet(lambda root=ours.process: list(ftp_rows.tree(root)))
         for target in (ours, theirs) if number % 2 else (theirs, ours):
             if "mailboxes" in tests:
                 for rows in (imap_rows.CROWDED, imap_rows.SMALLER):
@@ -367,10 +296,13 @@ def report(figures: dict[tuple[str, str], list[float]], tests: list[str], target
     for test in tests:
         ours = statistics.median(figures[test, "mailftp"])
         for target in targets:
-            values = figures[test, target.name]
+            values = figures.get((test, target.name))
+            if values is None:
+                continue
             middle = statistics.median(values)
             spread = f"[{min(values):.1f}-{max(values):.1f}]"
-            print(f"{test:16} {target.name:10} {middle:9.1f} {spread:18} mailftp is {ours / middle:.2f} x")
+            ratio = f"{ours / middle:.2f} x{' (less is better)' if test in ftp_rows.LESS else ''}"
+            print(f"{test:19} {target.name:10} {middle:9.1f} {spread:18} mailftp is {ratio}")
 
 
 def main() -> None:
@@ -391,15 +323,17 @@ def main() -> None:
             wanted = arguments.tests or "mailboxes,rates,memory"
             imap(bench, server, arguments.rounds, wanted.split(","))
             return
+        peers = (arguments.peers or PEERS[arguments.protocol]).split(",")
         if arguments.protocol == "ftp":
-            bench.fill_ftp(server)
+            bench.fill_ftp(server, peers)
         if arguments.protocol == "pop":
             bench.fill_pop(server, arguments.tests.split(",") if arguments.tests else list(bench.pop()))
         service = {"pop": "pop3"}.get(arguments.protocol, arguments.protocol)
-        targets = [Target("mailftp", server.ports[service])]
+        assert server.process is not None
+        targets = [Target("mailftp", server.ports[service], process=server.process.pid)]
         if arguments.checks:
             targets.append(Target("checking", bench.checking().ports["smtp"]))
-        targets += [bench.peer(name) for name in (arguments.peers or PEERS[arguments.protocol]).split(",")]
+        targets += [bench.peer(name) for name in peers if name]
         tests: dict[str, Measure] = getattr(bench, arguments.protocol)()
         wanted = arguments.tests.split(",") if arguments.tests else list(tests)
         figures: dict[tuple[str, str], list[float]] = {}
@@ -408,7 +342,11 @@ def main() -> None:
             first = number % len(targets)
             for test in wanted:
                 for target in targets[first:] + targets[:first]:
-                    figures.setdefault((test, target.name), []).append(tests[test](target))
+                    if (test, target.name) in ftp_rows.MISSING:
+                        continue
+                    figure = tests[test](target)
+                    figures.setdefault((test, target.name), []).append(figure)
+                    print(f"{number + 1} {test} {target.name} {figure:.1f}", file=sys.stderr, flush=True)
         report(figures, wanted, targets)
 
 
