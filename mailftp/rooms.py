@@ -266,9 +266,9 @@ def _login_keys(settings: Settings) -> tuple[object, ...]:
 def _portal(base: Foundations, settings: Settings) -> Portal:
     homes = Homes(settings, base.files)
 
-    def home_for(account: Account) -> IHome | Deferred[IHome]:
+    def home_for(account: Account, read_only: bool) -> IHome | Deferred[IHome]:
         quota = settings.quota.files if account.files_quota is None else account.files_quota
-        return homes.home_for(account.address, quota)
+        return homes.home_for(account.address, quota, read_only)
 
     def anonymous_home() -> IHome:
         home = homes.anonymous()

@@ -5,8 +5,8 @@ A right password, a wrong one and an unknown name take the same time.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+import time
 from collections.abc import Callable
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -14,6 +14,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from mailftp.accounts.app_passwords import AppPasswordUses, keys_of, named, of_keys, opens
 from mailftp.accounts.credentials import (
     ClientCertificate,
     IClientCertificate,
@@ -22,13 +23,15 @@ from mailftp.accounts.credentials import (
     IScramProof,
     Password,
     ScramProof,
+    WrongProtocol,
 )
 from mailftp.accounts.external import certified_addresses
 from mailftp.accounts.names import full_name
 from mailftp.accounts.passwords import SCRAM_ITERATIONS, SCRAM_SALT_OCTETS, Passwords
+from mailftp.accounts.scram import fitting
 from mailftp.store.engine import Store
 from mailftp.store.queries import AccountWithVerifier
-from mailftp.store.records import Account, ScramKeys, Verifier
+from mailftp.store.records import Account, AppPassword, ScramKeys, Verifier
 from mailftp.wire.eager import eager
 
 #: An address that no account has, so that a name that cannot be one costs a look-up too.
@@ -43,11 +46,12 @@ class AvatarId(bytes):
 
     account: Account
     mark: int
+    app_password: AppPassword | None
 
     @classmethod
-    def of(cls, account: Account, mark: int) -> AvatarId:
+    def of(cls, account: Account, mark: int, app_password: AppPassword | None = None) -> AvatarId:
         avatar_id = cls(account.address.encode("utf-8"))
-        avatar_id.account, avatar_id.mark = account, mark
+        avatar_id.account, avatar_id.mark, avatar_id.app_password = account, mark, app_password
         return avatar_id
 
 
@@ -66,14 +70,17 @@ class StoreChecker:
         *,
         secret: bytes,
         mark: Callable[[], int] = lambda: 0,
+        now: Callable[[], float] = time.time,
     ) -> None:
         """`secret` must be the same at each start: from it come the salts that unknown names are given, and
-        a salt that changes tells that a name is unknown. `mark` is `Sessions.mark`."""
+        a salt that changes tells that a name is unknown. `mark` is `Sessions.mark`; `now` gives seconds since
+        the epoch."""
         self._store = store
         self._passwords = passwords
         self._domains = domains
         self._secret = secret
         self._mark = mark
+        self._uses = AppPasswordUses(store, now)
 
     # The three names and their case are ICredentialsChecker's.
     def requestAvatarId(self, credentials: Password | ScramProof) -> Deferred[bytes | tuple[()]]:
@@ -92,31 +99,51 @@ class StoreChecker:
     async def _check_password(self, credentials: Password) -> bytes | tuple[()]:
         mark = self._mark()
         found = await self._find(credentials.username)
-        name, stored = ("", "") if found is None else (found[0].address, found[1].password)
+        name = stored = ""
+        app_password = None
+        if found is not None:
+            name, stored = found[0].address, found[1].password
+            app_password = named(credentials.password, found[1])
+            if app_password is not None:
+                # In place of the account's own: a second argon2 would tell that there is an account.
+                stored = app_password.verifier.password
         right = await self._passwords.verify(name, credentials.password, stored)
         # A disabled account is refused only here, after the same work.
         if found is None or not right or found[0].disabled:
             raise UnauthorizedLogin
-        return AvatarId.of(found[0], mark)
+        return self._let_in(credentials, found[0], mark, app_password)
 
     async def _check_proof(self, credentials: ScramProof) -> bytes | tuple[()]:
-        """RFC 5802 section 3: ClientKey := ClientProof XOR ClientSignature; H(ClientKey) = StoredKey."""
+        """RFC 5802 section 3."""
         mark = self._mark()
         found = await self._find(credentials.username)
-        keys = found[1].scram if found is not None else None
+        keys = keys_of(found[1]) if found is not None else None
         real = keys is not None
-        keys = keys or self._made_up(credentials.username)
-        signature = hmac.digest(keys.stored_key, credentials.auth_message, "sha256")
-        client_key = bytes(a ^ b for a, b in zip(credentials.proof, signature, strict=False))
-        right = hmac.compare_digest(hashlib.sha256(client_key).digest(), keys.stored_key)
-        if found is None or not real or not right or found[0].disabled:
+        known = fitting(
+            keys or self._made_up(credentials.username), credentials.proof, credentials.auth_message
+        )
+        if found is None or not real or known is None or found[0].disabled:
             raise UnauthorizedLogin
-        return AvatarId.of(found[0], mark)
+        return self._let_in(credentials, found[0], mark, of_keys(found[1], known))
+
+    def _let_in(
+        self,
+        credentials: Password | ScramProof,
+        account: Account,
+        mark: int,
+        app_password: AppPassword | None,
+    ) -> bytes:
+        if app_password is not None:
+            credentials.app_password = app_password.name
+            if not opens(app_password, credentials.service):
+                raise WrongProtocol
+            self._uses.note(app_password)
+        return AvatarId.of(account, mark, app_password)
 
     async def _scram_keys(self, username: bytes) -> ScramKeys:
         found = await self._find(username)
         made_up = self._made_up(username)
-        return found[1].scram or made_up if found is not None else made_up
+        return keys_of(found[1]) or made_up if found is not None else made_up
 
     def _made_up(self, username: bytes) -> ScramKeys:
         # By the full name: "Bob" and "bob@example.test" are one account, so they must have one salt.

@@ -13,11 +13,17 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IAnonymous, ICredentials, IUsernamePassword
+from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, implementer
 
 from mailftp.store.records import ScramKeys
 from mailftp.wire.peer import Peer
+
+
+class WrongProtocol(UnauthorizedLogin):
+    """A right app password that is not for the protocol in which it was sent; the client is told no more than
+    that the login failed."""
 
 
 class IPassword(IUsernamePassword):
@@ -65,7 +71,8 @@ class IScramKeys(ICredentialsChecker):
     """A checker that can tell what SCRAM's first answer says, and then check the proof."""
 
     def scram_keys(username: bytes) -> Deferred[ScramKeys]:
-        """Never fails for an unknown name: it has keys too, the same each time, that no proof fits."""
+        """Never fails for an unknown name: it has keys too, the same each time, that no proof fits. Where
+        several passwords open an account, those of the others are in `others`."""
 
 
 @implementer(IPassword)
@@ -76,6 +83,8 @@ class Password:
     #: Login.attempt fills these in.
     peer: Peer | None = None
     service: str = ""
+    #: The checker says the name of the app password that it was, if it was one.
+    app_password: str = ""
 
     # Twisted's name for it.
     def checkPassword(self, password: bytes | str) -> bool:
@@ -92,6 +101,7 @@ class ScramProof:
     proof: bytes = field(repr=False)
     peer: Peer | None = None
     service: str = ""
+    app_password: str = ""
 
 
 @implementer(IClientCertificate)

@@ -20,13 +20,21 @@ from zope.interface import Interface
 from zope.interface.interface import InterfaceClass
 
 from mailftp.accounts.adapters import adapt
-from mailftp.accounts.credentials import Anonymous, BearerToken, ClientCertificate, Password, ScramProof
+from mailftp.accounts.app_passwords import protocol_of
+from mailftp.accounts.credentials import (
+    Anonymous,
+    BearerToken,
+    ClientCertificate,
+    Password,
+    ScramProof,
+    WrongProtocol,
+)
 from mailftp.accounts.exchange import Channel
 from mailftp.accounts.guard import Guard
 from mailftp.accounts.names import full_name, shown_name
 from mailftp.accounts.passwords import Busy
 from mailftp.accounts.realm import Client
-from mailftp.settings import IMPLICIT_TLS, Auth
+from mailftp.settings import Auth
 from mailftp.wire.connection import Connection
 from mailftp.wire.eager import eager
 from mailftp.wire.journal import Journal
@@ -75,7 +83,7 @@ class Login:
         names the protocol (the service itself, or "smtp" for "submission")."""
         if secure or peer.local or service in self._plaintext:
             return True
-        return _PROTOCOLS.get(service, service) in self._plaintext
+        return protocol_of(service) in self._plaintext
 
     def channel(self, connection: Connection) -> Channel:
         """What SASL mechanisms may know of a connection as it is now."""
@@ -135,7 +143,7 @@ class Login:
         finally:
             self._guard.ends(peer)
         name = str(getattr(avatar, "address", name))
-        journal.record("login", name=name, peer=peer, service=attempt.service)
+        journal.record("login", name=name, peer=peer, service=attempt.service, **attempt.app_password)
         return LoggedIn(name, interface, avatar, logout)
 
     def _check_asked_for(self, attempt: _Attempt, avatar: object, logout: Callable[[], None]) -> None:
@@ -154,7 +162,8 @@ class Login:
             name=name,
             peer=attempt.peer,
             service=attempt.service,
-            reason="connection lost" if hung_up else "wrong name or password",
+            reason=_reason(error),
+            **attempt.app_password,
         )
         if hung_up:
             raise error
@@ -183,10 +192,24 @@ class _Attempt:
         if isinstance(credentials, Password | ScramProof | ClientCertificate | BearerToken | Anonymous):
             credentials.peer, credentials.service = peer, service
 
+    @property
+    def app_password(self) -> dict[str, str]:
+        """For a log line: which it was, once the checker knows."""
+        name = getattr(self.credentials, "app_password", "")
+        return {"app_password": name} if name else {}
+
     def shown_name(self, domains: tuple[str, ...]) -> str:
         if IAnonymous.providedBy(self.credentials):
             return "anonymous"
         return shown_name(self.username, domains)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, CancelledError):
+        return "connection lost"
+    return (
+        "app password of another protocol" if isinstance(error, WrongProtocol) else "wrong name or password"
+    )
 
 
 def _know_by_octets(checker: InMemoryUsernamePasswordDatabaseDontUse) -> None:
@@ -210,11 +233,3 @@ def _known_of(credentials: ICredentials) -> tuple[bytes, bytes | None]:
     if isinstance(password, str):
         password = password.encode("utf-8", "surrogateescape")
     return username, password
-
-
-#: Services whose protocol has another name than they have.
-_PROTOCOLS = {name: name.removesuffix("s") for name in IMPLICIT_TLS} | {
-    "submission": "smtp",
-    "submissions": "smtp",
-    "lmtp": "smtp",
-}

@@ -37,7 +37,7 @@ SCRAM_ITERATIONS = 20_000
 SCRAM_SALT_OCTETS = 16
 
 #: No 0 and o, no 1, l and i: a generated password is read aloud and typed from paper.
-_READABLE = "abcdefghjkmnpqrstuvwxyz23456789"
+READABLE = "abcdefghjkmnpqrstuvwxyz23456789"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,15 +105,23 @@ def _saslprep(text: str) -> str:
 
 def generate_password() -> str:
     """A password that can be read aloud: sixteen letters and digits in four groups, 79 bits."""
-    groups = ("".join(secrets.choice(_READABLE) for _ in range(4)) for _ in range(4))
-    return "-".join(groups)
+    return "-".join(readable_group() for _ in range(4))
 
 
-def make_verifier(password: str | bytes, settings: Argon2) -> Verifier:
-    """What is stored of a password. Raises PasswordFault. It takes as long as argon2: call it in a thread."""
+def readable_group() -> str:
+    """Four letters and digits."""
+    return "".join(secrets.choice(READABLE) for _ in range(4))
+
+
+def make_verifier(password: str | bytes, settings: Argon2, like: ScramKeys | None = None) -> Verifier:
+    """What is stored of a password; with `like`, its SCRAM keys are by the same salt and iterations.
+
+    Raises PasswordFault. It takes as long as argon2: call it in a thread.
+    """
     raw = password.encode("utf-8", "surrogateescape") if isinstance(password, str) else password
     prepared = prepare_password(raw)
-    return Verifier(_hasher(settings).hash(prepared), make_scram_keys(prepared))
+    keys = make_scram_keys(prepared, like.salt, like.iterations) if like else make_scram_keys(prepared)
+    return Verifier(_hasher(settings).hash(prepared), keys)
 
 
 def make_scram_keys(
@@ -218,9 +226,9 @@ class Passwords:
             self._remember(key)
         return right
 
-    async def make_verifier(self, password: str | bytes) -> Verifier:
+    async def make_verifier(self, password: str | bytes, like: ScramKeys | None = None) -> Verifier:
         """`make_verifier` in a thread. Raises PasswordFault or Busy."""
-        return await self._threads.run(make_verifier, password, self._settings)
+        return await self._threads.run(make_verifier, password, self._settings, like)
 
     def _check(self, prepared: bytes, stored: str) -> bool:
         nobody = not stored

@@ -21,7 +21,7 @@ from mailftp.files.home import IHome
 from mailftp.message.address import Address
 from mailftp.store.engine import Store
 from mailftp.store.queries import AccountWithVerifier
-from mailftp.store.records import Account
+from mailftp.store.records import Account, AppPassword
 from mailftp.wire.eager import eager
 from mailftp.wire.peer import Peer
 
@@ -72,16 +72,16 @@ class MailRealm:
         self,
         store: Store,
         sessions: Sessions,
-        home_for: Callable[[Account], IHome | Deferred[IHome]],
+        home_for: Callable[[Account, bool], IHome | Deferred[IHome]],
         *,
         domains: tuple[str, ...],
         anonymous_home: Callable[[], IHome | Deferred[IHome]] | None = None,
         locks: MaildropLocks | None = None,
         expiring: bool = False,
     ) -> None:
-        """`home_for` makes the home of an account; `anonymous_home` a read-only one, None where anonymous
-        has no login. Realms over one store share `locks`. With `expiring` it is noted what POP3
-        clients fetch and leave."""
+        """`home_for` makes the home of an account, with True one in which this login changes nothing;
+        `anonymous_home` a read-only one, None where anonymous has no login. Realms over one store share
+        `locks`. With `expiring` it is noted what POP3 clients fetch and leave."""
         self._store = store
         self._sessions = sessions
         self._home_for = home_for
@@ -103,7 +103,7 @@ class MailRealm:
         if avatar_id == ANONYMOUS:
             return await self._anonymous(interfaces)
         assert not isinstance(avatar_id, tuple)
-        account, mark = await self._account(avatar_id)
+        account, mark, app_password = await self._account(avatar_id)
         for interface in interfaces:
             avatar: object
             if interface is ISubmitter:
@@ -115,12 +115,15 @@ class MailRealm:
             elif interface is IMailAccount:
                 avatar = MailAccount(account, self._store)
             elif interface is IHome:
-                avatar = await maybeDeferred(self._home_for, account)
+                read_only = app_password is not None and app_password.read_only
+                avatar = await maybeDeferred(self._home_for, account, read_only)
             else:
                 continue
             close = mind.close if isinstance(mind, Client) else None
-            forget = self._sessions.register(account, close, mark) if close is not None else _nothing
-            return interface, avatar, forget
+            if close is None:
+                return interface, avatar, _nothing
+            opened_by = None if app_password is None else app_password.id
+            return interface, avatar, self._sessions.register(account, close, mark, opened_by)
         raise NotImplementedError(f"none of {interfaces} is known to this realm")
 
     async def _anonymous(self, interfaces: tuple[type[Interface], ...]) -> Avatar:
@@ -128,9 +131,9 @@ class MailRealm:
             raise UnauthorizedLogin
         return IHome, await maybeDeferred(self._anonymous_home), _nothing
 
-    async def _account(self, avatar_id: bytes | str) -> tuple[Account, int]:
+    async def _account(self, avatar_id: bytes | str) -> tuple[Account, int, AppPassword | None]:
         if isinstance(avatar_id, AvatarId):
-            return avatar_id.account, avatar_id.mark
+            return avatar_id.account, avatar_id.mark, avatar_id.app_password
         mark = self._sessions.mark
         # strcred's unix: answers text.
         username = avatar_id.encode("utf-8") if isinstance(avatar_id, str) else avatar_id
@@ -138,7 +141,7 @@ class MailRealm:
         found = await self._store.read(AccountWithVerifier(name)) if name is not None else None
         if found is None or found[0].disabled:
             raise UnauthorizedLogin
-        return found[0], mark
+        return found[0], mark, None
 
 
 def _nothing() -> None:

@@ -7,6 +7,7 @@ say, which reads the keys again: a password that was changed in between no longe
 from __future__ import annotations
 
 import base64
+import hashlib
 import hmac
 import re
 import secrets
@@ -120,9 +121,25 @@ class Scram(Exchange):
         if not hmac.compare_digest(message["nonce"], self._nonce):
             raise SASLFault("the nonce does not match")
         signed = self._messages + b"," + message["without_proof"]
-        signature = hmac.digest(keys.server_key, signed, "sha256")
         proof = ScramProof(self._username, signed, _decode(message["proof"]))
+        # Made in any case, and sent only after a login that succeeded.
+        known = fitting(keys, proof.proof, signed) or keys
+        signature = hmac.digest(known.server_key, signed, "sha256")
         return Proven(proof, b"v=" + base64.b64encode(signature))
+
+
+def fitting(keys: ScramKeys, proof: bytes, auth_message: bytes) -> ScramKeys | None:
+    """Whose proof it is, of `keys` and their others; None for nobody's. All of them are tried each time.
+
+    RFC 5802 section 3: ClientKey := ClientProof XOR ClientSignature; H(ClientKey) = StoredKey.
+    """
+    found = None
+    for each in (*keys.others, keys):
+        signature = hmac.digest(each.stored_key, auth_message, "sha256")
+        client_key = bytes(a ^ b for a, b in zip(proof, signature, strict=False))
+        if hmac.compare_digest(hashlib.sha256(client_key).digest(), each.stored_key):
+            found = each
+    return found
 
 
 def _decode(text: bytes) -> bytes:

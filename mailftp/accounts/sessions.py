@@ -1,4 +1,5 @@
-"""Who is logged in, so that a changed password, a disabled account and a removed one end their sessions.
+"""Who is logged in, so that a changed password, a removed app password, a disabled account and a removed one
+end their sessions.
 
 The store's feed says that an account changed; the account is then read and compared with what each of
 its sessions was opened with. A login that was being checked while the change was committed carries a
@@ -15,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from mailftp.store.engine import Store, Subscription
 from mailftp.store.queries import AccountWithVerifier
-from mailftp.store.records import Account, Change
+from mailftp.store.records import Account, Change, Verifier
 from mailftp.wire.journal import Journal
 
 #: Accounts whose last change is remembered by id; for others the oldest of these is assumed.
@@ -26,6 +27,17 @@ _REMEMBERED = 1000
 class _Session:
     account: Account
     close: Callable[[], None]
+    #: The id of the app password that opened it; None: the account's own password, or something else.
+    app_password: int | None
+
+    def stale(self, account: Account, verifier: Verifier) -> bool:
+        """Whether what it was opened with opens the account no longer."""
+        # The id: an account removed and made again under its name is another one.
+        if account.id != self.account.id or account.disabled:
+            return True
+        if self.app_password is not None:
+            return all(each.id != self.app_password for each in verifier.app_passwords)
+        return account.verifier_version != self.account.verifier_version
 
 
 class Sessions:
@@ -57,9 +69,12 @@ class Sessions:
     def count(self, account_id: int) -> int:
         return len(self._open.get(account_id, ()))
 
-    def register(self, account: Account, close: Callable[[], None], mark: int) -> Callable[[], None]:
-        """Know of a session until the callable that this gives is called (idempotent)."""
-        session = _Session(account, close)
+    def register(
+        self, account: Account, close: Callable[[], None], mark: int, app_password: int | None = None
+    ) -> Callable[[], None]:
+        """Know of a session until the callable that this gives is called (idempotent). `app_password` is the
+        id of the one that opened it."""
+        session = _Session(account, close, app_password)
         self._open.setdefault(account.id, set()).add(session)
 
         def forget() -> None:
@@ -100,16 +115,9 @@ class Sessions:
             # It changed, and nobody can say how: rather no session than one that ought to have ended.
             self._journal.fault("sessions not compared", name=session.account.address)
             found = None
-        now = found[0] if found is not None else None
         for session in tuple(self._open.get(account_id, ())):
             then = session.account
-            # The id: an account removed and made again under its name is another one.
-            if (
-                now is None
-                or now.id != then.id
-                or now.disabled
-                or now.verifier_version != then.verifier_version
-            ):
+            if found is None or session.stale(*found):
                 self._journal.record("session ended", name=then.address, reason="account changed")
                 try:
                     session.close()

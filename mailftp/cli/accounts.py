@@ -1,4 +1,4 @@
-"""`mailftp account`: add, list, remove, passwd, set, uidl."""
+"""`mailftp account`: add, list, remove, passwd, set, app-password, uidl."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 from twisted.python import usage
 
 from mailftp.accounts.passwords import PasswordFault, generate_password, make_verifier
+from mailftp.cli.app_passwords import AppPasswordOptions, run_app_password, salt_of
 from mailftp.cli.exits import CommandFailed
 from mailftp.cli.options import CONFIG, Options
 from mailftp.cli.reach import request, settings_of
@@ -24,6 +25,7 @@ from mailftp.operation.admin import Refused, account_address, verifier_to_json
 from mailftp.settings import Settings
 from mailftp.settings.values import Kind, Place, Wrong, number_or_unlimited, size_or_unlimited
 from mailftp.store.quota import UNLIMITED
+from mailftp.store.records import ScramKeys
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 
@@ -52,7 +54,10 @@ class AddOptions(_WithPassword):
 
 class PasswordOptions(_WithPassword):
     synopsis = "Usage: mailftp account passwd ADDRESS [--config FILE] [--password-file FILE]"
-    longdesc = "Change a password; its sessions are closed. Without --password-file one is made and printed."
+    longdesc = (
+        "Change a password; its sessions are closed, app passwords stay. Without --password-file one is made"
+        " and printed."
+    )
 
 
 class RemoveOptions(_OneAccount):
@@ -114,12 +119,15 @@ class AccountOptions(Options):
         ["remove", None, RemoveOptions, "Remove an account and its mail."],
         ["passwd", None, PasswordOptions, "Change a password."],
         ["set", None, SetOptions, "Set quotas; disable or enable."],
+        ["app-password", None, AppPasswordOptions, "Passwords for one program each."],
         ["uidl", None, UidlOptions, "Keep the POP3 identifiers of another server."],
     ]
 
     def postOptions(self) -> None:
         if not self.subCommand:
-            raise usage.UsageError("a command is missing: add, list, remove, passwd, set or uidl")
+            raise usage.UsageError(
+                "a command is missing: add, list, remove, passwd, set, app-password or uidl"
+            )
 
 
 def run_account(options: AccountOptions) -> None:
@@ -158,14 +166,21 @@ def _with_password(do: str, options: Options, done: str) -> None:
     settings = settings_of(options["config"])
     address = _checked(settings, options["address"])
     password, made = _password(options)
+    like = _salt(settings, address) if do == "account passwd" else None
     try:
-        verifier = make_verifier(password, settings.auth.argon2)
+        verifier = make_verifier(password, settings.auth.argon2, like)
     except PasswordFault as fault:
         raise CommandFailed(f"this cannot be a password: {fault}")
     request(settings, {"do": do, "address": address, "verifier": verifier_to_json(verifier)})
     print(f"{done} {address}")
     if made:
         print(f"password: {password}")
+
+
+def _salt(settings: Settings, address: str) -> ScramKeys | None:
+    """Where there are app passwords the new one keeps the salt: SCRAM shows one for all of them."""
+    prepared = request(settings, {"do": "app-password prepare", "address": address})
+    return salt_of(prepared) if prepared["selectors"] else None
 
 
 def add(options: AddOptions) -> None:
@@ -280,5 +295,6 @@ _RUN: dict[str, Any] = {
     "remove": remove,
     "passwd": passwd,
     "set": set_account,
+    "app-password": run_app_password,
     "uidl": set_uidls,
 }

@@ -51,8 +51,9 @@ class Homes:
         self._root = lru_cache(maxsize=REMEMBERED)(self._make_root)
         self._usages: WeakValueDictionary[Path, Usage] = WeakValueDictionary()
 
-    def home_for(self, address: str, quota: int | None) -> IHome:
-        """The home of an account, by its full address; the folder is made when it is first used.
+    def home_for(self, address: str, quota: int | None, read_only: bool = False) -> IHome:
+        """The home of an account, by its full address; the folder is made when it is first used. With
+        `read_only` nothing in it can be changed, whatever the rules say.
 
         `quota` in octets, None for no limit. Raises ValueError when the address is none.
         """
@@ -61,12 +62,15 @@ class Homes:
             raise ValueError(f"not an address: {address!r}")
         root = self._root(domain, local)
         account = address.lower()
-        return self._home(root, account, self._usage(root, quota, self._rulebook.terms(account).names))
+        usage = self._usage(root, quota, self._rulebook.terms(account).names)
+        return self._home(root, account, usage, read_only=read_only)
 
     def _make_root(self, domain: str, local: str) -> Path:
         return self._settings.ftp.root / folder_name(domain) / folder_name(local)
 
-    def _home(self, root: Path, account: str, usage: Usage, create: bool = True) -> HomeFolder:
+    def _home(
+        self, root: Path, account: str, usage: Usage, create: bool = True, read_only: bool = False
+    ) -> HomeFolder:
         ftp = self._settings.ftp
         mounts = {
             folder.name.encode(): Ground(
@@ -79,7 +83,7 @@ class Homes:
             self._threads,
             self._commits,
             usage,
-            policy=self._rulebook.policy(account),
+            policy=self._rulebook.policy(account, read_only),
             digests=self._digests,
             remembered=self._remembered,
             mounts=mounts,

@@ -8,7 +8,7 @@ from functools import lru_cache, reduce
 from operator import or_
 
 from mailftp.files.home import Path
-from mailftp.files.policy import Patterns, Permission, Policy, Rule
+from mailftp.files.policy import READING, Patterns, Permission, Policy, Rule
 from mailftp.settings import FTP, FTPFolder, FTPLimit, FTPRule, Network
 
 #: The name under which tables speak of who has no account.
@@ -38,14 +38,16 @@ class Rulebook:
         #: Account -> its policy, of accounts that logged in: making one takes a tenth of a login.
         self._known = lru_cache(maxsize=REMEMBERED)(self._make_policy)
 
-    def policy(self, account: str) -> Policy:
-        """`account` is an address in its full form, or ANONYMOUS, who may read where no rule says more."""
-        return self._known(account)
+    def policy(self, account: str, read_only: bool = False) -> Policy:
+        """`account` is an address in its full form, or ANONYMOUS, who may read where no rule says more. With
+        `read_only` no rule allows a change."""
+        return self._known(account, read_only)
 
-    def _make_policy(self, account: str) -> Policy:
+    def _make_policy(self, account: str, read_only: bool) -> Policy:
+        rules = tuple(rule for accounts, rule in self._rules if self.fits(accounts, account))
         made = Policy(
             read_only=account == ANONYMOUS,
-            rules=tuple(rule for accounts, rule in self._rules if self.fits(accounts, account)),
+            rules=(*rules, Rule(deny=~READING)) if read_only else rules,
             mounts=tuple((folder.name,) for folder in self.folders(account)),
         )
         return self._policies.setdefault(made, made)

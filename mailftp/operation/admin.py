@@ -9,10 +9,9 @@ request nor a log line ever holds one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from mailftp.message.address import Address
-from mailftp.operation import aliases, queue, trace, uidls
+from mailftp.operation import aliases, app_passwords, queue, trace, uidls
 from mailftp.operation.requests import (
     LARGEST_LIST,
     Answer,
@@ -22,15 +21,12 @@ from mailftp.operation.requests import (
     account_address,
     any_address,
 )
+from mailftp.operation.verifiers import verifier_from_json, verifier_to_json
 from mailftp.settings import Settings
 from mailftp.store.engine import AccountExists, NoSuchAccount, Store, StoreFault
 from mailftp.store.names import ACCOUNT_FIELDS, ACCOUNT_FLAGS
 from mailftp.store.queries import Accounts, MailUsage
-from mailftp.store.records import (
-    Account,
-    ScramKeys,
-    Verifier,
-)
+from mailftp.store.records import Account
 from mailftp.store.units import (
     AddAccount,
     QueueAction,
@@ -48,39 +44,6 @@ __all__ = [
     "perform",
     "verifier_to_json",
 ]
-
-
-def verifier_to_json(verifier: Verifier) -> dict[str, object]:
-    """How a verifier travels in a request."""
-    scram = verifier.scram
-    return {
-        "password": verifier.password,
-        "scram": scram
-        and {
-            "salt": scram.salt.hex(),
-            "iterations": scram.iterations,
-            "stored_key": scram.stored_key.hex(),
-            "server_key": scram.server_key.hex(),
-        },
-    }
-
-
-def _verifier(request: Request) -> Verifier:
-    given = request.table("verifier")
-    try:
-        scram: Any = given.get("scram")
-        keys = scram and ScramKeys(
-            salt=bytes.fromhex(scram["salt"]),
-            iterations=int(scram["iterations"]),
-            stored_key=bytes.fromhex(scram["stored_key"]),
-            server_key=bytes.fromhex(scram["server_key"]),
-        )
-        password = given["password"]
-        if not isinstance(password, str):
-            raise TypeError
-        return Verifier(password, keys or None)
-    except (KeyError, TypeError, ValueError):
-        raise Refused("the request holds no verifier")
 
 
 def _account(account: Account) -> dict[str, object]:
@@ -104,7 +67,9 @@ def _no_such(address: Address) -> Refused:
 async def add_account(store: Store, settings: Settings, request: Request) -> Answer:
     address = account_address(settings, request.text("address"))
     try:
-        return _account(await store.commit(AddAccount(address.key, _verifier(request))))
+        return _account(
+            await store.commit(AddAccount(address.key, verifier_from_json(request.table("verifier"))))
+        )
     except AccountExists:
         raise Refused(f"{address.key} is there already; `mailftp account passwd` changes its password")
 
@@ -129,7 +94,9 @@ async def remove_account(store: Store, settings: Settings, request: Request) -> 
 async def set_password(store: Store, settings: Settings, request: Request) -> Answer:
     address = any_address(settings, request.text("address"))
     try:
-        return _account(await store.commit(SetVerifier(address.key, _verifier(request))))
+        return _account(
+            await store.commit(SetVerifier(address.key, verifier_from_json(request.table("verifier"))))
+        )
     except NoSuchAccount:
         raise _no_such(address)
 
@@ -159,6 +126,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "account set": set_account,
     "account messages": uidls.identify_messages,
     "account uidl": uidls.set_uidls,
+    "app-password prepare": app_passwords.prepare_app_password,
+    "app-password add": app_passwords.add_app_password,
+    "app-password list": app_passwords.list_app_passwords,
+    "app-password remove": app_passwords.remove_app_passwords,
     "alias add": aliases.add_alias,
     "alias list": aliases.list_aliases,
     "alias remove": aliases.remove_alias,
@@ -178,7 +149,17 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 _READS = frozenset(
-    {"account list", "account messages", "alias list", "queue list", "queue progress", "queue show", "trace"}
+    {
+        "account list",
+        "account messages",
+        "alias list",
+        "app-password list",
+        "app-password prepare",
+        "queue list",
+        "queue progress",
+        "queue show",
+        "trace",
+    }
 )
 
 

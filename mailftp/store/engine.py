@@ -46,6 +46,14 @@ class NoSuchAlias(StoreFault):
     """Or it has no such target, or nobody has such a grant; its text says which."""
 
 
+class AppPasswordExists(StoreFault):
+    pass
+
+
+class NoSuchAppPassword(StoreFault):
+    pass
+
+
 class MailboxExists(StoreFault):
     pass
 

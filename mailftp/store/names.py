@@ -14,7 +14,7 @@ from mailftp.store.engine import (
     StoreFault,
     TooManyAnnotations,
 )
-from mailftp.store.records import Handling
+from mailftp.store.records import Handling, Verifier
 
 #: RFC 1939 section 7.
 _UIDL = re.compile(rb"[!-~]{1,70}\Z")
@@ -40,6 +40,9 @@ ANNOTATIONS_OCTETS = 4 * 1024 * 1024
 
 #: Targets of one alias; RFC 5321 section 4.5.3.1.8 has as many recipients for a message.
 TARGETS_LIMIT = 1_000
+
+#: App passwords of one account: each login by SCRAM tries all of them.
+APP_PASSWORDS_LIMIT = 50
 
 #: What SetAccount may set.
 ACCOUNT_FIELDS = frozenset(
@@ -121,6 +124,21 @@ def check_targets(address: str, there: int) -> None:
     """Of an alias as it is about to be. Raises LimitReached."""
     if there > TARGETS_LIMIT:
         raise LimitReached(f"{address} would lead to {there} addresses, and {TARGETS_LIMIT} is the most")
+
+
+def check_app_passwords(address: str, there: int) -> None:
+    """Of an account as it is about to be. Raises LimitReached."""
+    if there > APP_PASSWORDS_LIMIT:
+        raise LimitReached(f"{address} has {APP_PASSWORDS_LIMIT} app passwords, the most: remove some first")
+
+
+def check_salt(new: Verifier, own: Verifier) -> None:
+    """SCRAM sends the salt before it knows by which password somebody logs in, so an account has one
+    (RFC 5802 section 5.1). Raises StoreFault."""
+    if new.scram is None:
+        return
+    if own.scram is None or (own.scram.salt, own.scram.iterations) != (new.scram.salt, new.scram.iterations):
+        raise StoreFault("the account's password was changed meanwhile: try again")
 
 
 def renamed(names: Collection[str], old: str, new: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from mailftp.store.findings import IndexAnswer, SortKey, ThreadAlgorithm, Thread
 from mailftp.store.records import (
     Account,
     Alias,
+    AppPassword,
     Attempt,
     BodyRef,
     Copy,
@@ -46,7 +47,16 @@ class Accounts(Query[tuple[Account, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class AccountWithVerifier(Query[tuple[Account, Verifier] | None]):
+    """With its app passwords, all of which say None for `last_used`."""
+
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppPasswords(Query[tuple[AppPassword, ...]]):
+    """Of an account, by name."""
+
+    account_id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ class ScramKeys:
     iterations: int
     stored_key: bytes
     server_key: bytes
+    #: Keys of other passwords that open the account too, by the same salt and iterations; never stored.
+    others: tuple[ScramKeys, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,27 @@ class Verifier:
 
     password: str
     scram: ScramKeys | None = None
+    #: The account's, where it was read with them; AddAccount and SetVerifier leave them as they are.
+    app_passwords: tuple[AppPassword, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AppPassword:
+    """A password beside the account's own, made for one program."""
+
+    id: int
+    #: For people; unique within the account.
+    name: str
+    #: The part of the password that says which one it is; unique within the account.
+    selector: str
+    #: "imap", "ftp" and the like, sorted; () for every protocol.
+    protocols: tuple[str, ...]
+    #: With it FTP changes nothing.
+    read_only: bool
+    created: float
+    verifier: Verifier
+    #: When it last opened the account, to the hour; None for never.
+    last_used: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

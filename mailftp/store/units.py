@@ -16,6 +16,7 @@ from mailftp.store.records import (
     Account,
     Alias,
     Appended,
+    AppPassword,
     Attempt,
     Copied,
     Filing,
@@ -71,6 +72,35 @@ class SetAccount(Unit[Account]):
 
     address: str
     changes: tuple[tuple[str, bool | int | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddAppPassword(Unit[AppPassword]):
+    """A password more for an account. Raises NoSuchAccount, AppPasswordExists, LimitReached; StoreFault when
+    its SCRAM keys are not by the salt of the account's own."""
+
+    address: str
+    name: str
+    selector: str
+    verifier: Verifier
+    protocols: tuple[str, ...] = ()
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveAppPasswords(Unit[tuple[AppPassword, ...]]):
+    """One by its name, or with None all of an account; answers what was removed. Raises NoSuchAccount,
+    NoSuchAppPassword."""
+
+    address: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteAppPasswordUse(Unit[None]):
+    """It was used now; nothing happens when it is gone. The feed does not tell."""
+
+    id: int
 
 
 # Aliases.

@@ -56,7 +56,7 @@ class LoginTestCase(TestCase):
         globalLogPublisher.addObserver(self.hear)
         self.addCleanup(globalLogPublisher.removeObserver, self.hear)
 
-    def make_home(self, account: Any) -> Any:
+    def make_home(self, account: Any, read_only: bool) -> Any:
         self.homes.append(account)
         return object()
 

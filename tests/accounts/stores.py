@@ -23,7 +23,7 @@ from mailftp.store.records import (
     Message,
     Verifier,
 )
-from mailftp.store.units import Expunge, NoteRetrieved
+from mailftp.store.units import Expunge, NoteAppPasswordUse, NoteRetrieved
 
 #: As cheap as argon2 lets it be.
 CHEAP = Argon2(time_cost=1, memory_cost=8, parallelism=1)
@@ -150,6 +150,8 @@ class FewAccounts(Store):
         self.commits.append(unit)
         if self.broken is not None:
             return fail(self.broken)
+        if isinstance(unit, NoteAppPasswordUse):
+            return succeed(None)
         if isinstance(unit, NoteRetrieved):
             return succeed(len(unit.uids))
         assert isinstance(unit, Expunge)

@@ -29,8 +29,8 @@ from tests.cli.test_folders import call
 CHEAP = "[auth]\nargon2 = { time_cost = 1, memory_cost = 8 }\n"
 
 
-class Commands(SynchronousTestCase):
-    """The commands over a store in memory: what reaches it, what is printed, how it ends."""
+class CommandCase(SynchronousTestCase):
+    """The commands over a store in memory."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
@@ -53,6 +53,10 @@ class Commands(SynchronousTestCase):
 
     def known(self, address: str) -> Any:
         return self.successResultOf(self.store.read(AccountWithVerifier(address)))
+
+
+class Commands(CommandCase):
+    """What reaches the store, what is printed, how it ends."""
 
     def test_made_password(self) -> None:
         """Without a password file one is made and printed once."""

@@ -80,7 +80,7 @@ class IMAPTestCase(TestCase):
         self.states = MailboxStates(self.store)
         self.states.start()
         self.addCleanup(self.states.stop)
-        realm = MailRealm(self.store, self.sessions, lambda account: None, domains=DOMAINS)
+        realm = MailRealm(self.store, self.sessions, lambda account, read_only: None, domains=DOMAINS)
         self.checker = StoreChecker(
             self.store,
             Passwords(AtOnce(reactor), CHEAP, self.clock),

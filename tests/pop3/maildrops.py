@@ -76,7 +76,7 @@ class POP3TestCase(TestCase):
         self.threads = self.make_threads()
         self.threads.start()
         self.addCleanup(self.threads.stop)
-        realm = MailRealm(self.store, self.sessions, lambda account: None, domains=DOMAINS)
+        realm = MailRealm(self.store, self.sessions, lambda account, read_only: None, domains=DOMAINS)
         self.checker = StoreChecker(
             self.store,
             Passwords(self.threads, CHEAP, self.clock),

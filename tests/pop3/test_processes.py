@@ -40,7 +40,7 @@ for name in ("bob", "alice"):
     store.commit(AddAccount(f"{name}@example.test", make_verifier("hungry", Argon2(1, 8, 1))))
 locks = MaildropLocks()
 locks.share(Path("../maildrops.lock"))
-realm = MailRealm(store, Sessions(store), lambda account: None, domains=("example.test",), locks=locks)
+realm = MailRealm(store, Sessions(store), lambda *_: None, domains=("example.test",), locks=locks)
 users = InMemoryUsernamePasswordDatabaseDontUse()
 for name in ("bob", "alice"):
     users.addUser(f"{name}@example.test".encode(), b"hungry")

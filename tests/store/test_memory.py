@@ -9,6 +9,7 @@ from mailftp.store.records import Filing
 from mailftp.store.units import Accept
 from tests.store.aliasing import Aliasing
 from tests.store.annotations import Annotations
+from tests.store.app_passwording import AppPasswording
 from tests.store.appending import Appending
 from tests.store.conformance import START, Conformance
 from tests.store.copying import Copying
@@ -25,6 +26,7 @@ from tests.store.tracing import Tracing
 class MemoryConformance(
     Aliasing,
     Annotations,
+    AppPasswording,
     Appending,
     Copying,
     Emailing,

@@ -13,6 +13,7 @@ from mailftp.store.sqlite.engine import GRACE
 from mailftp.store.sqlite.sweeping import Sweep
 from tests.store.aliasing import Aliasing
 from tests.store.annotations import Annotations
+from tests.store.app_passwording import AppPasswording
 from tests.store.appending import Appending
 from tests.store.conformance import Conformance
 from tests.store.copying import Copying
@@ -28,6 +29,7 @@ from tests.store.tracing import Tracing
 class SQLiteConformance(
     Aliasing,
     Annotations,
+    AppPasswording,
     Appending,
     Copying,
     Emailing,

@@ -15,6 +15,7 @@ from mailftp.store.engine import HISTORY, Store, StoreFault
 from mailftp.store.feed import Feed, Hear, merge
 from mailftp.store.memory import (
     aliases,
+    app_passwords,
     appending,
     copying,
     hierarchy,
@@ -40,6 +41,9 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.RemoveAccount: mail.remove_account,
     units.SetVerifier: mail.set_verifier,
     units.SetAccount: mail.set_account,
+    units.AddAppPassword: app_passwords.add_app_password,
+    units.RemoveAppPasswords: app_passwords.remove_app_passwords,
+    units.NoteAppPasswordUse: app_passwords.note_app_password_use,
     units.AddAlias: aliases.add_alias,
     units.RemoveAlias: aliases.remove_alias,
     units.GrantAddress: aliases.grant_address,
@@ -68,7 +72,8 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
 
 _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.Accounts: reading.accounts,
-    queries.AccountWithVerifier: reading.account_with_verifier,
+    queries.AccountWithVerifier: app_passwords.account_with_verifier,
+    queries.AppPasswords: app_passwords.app_passwords,
     queries.Named: aliases.named,
     queries.Aliases: aliases.aliases,
     queries.Grants: aliases.grants,

@@ -11,7 +11,6 @@ from mailftp.store.memory.mail import find_box
 from mailftp.store.memory.state import Body, Queued, State
 from mailftp.store.queries import (
     Accounts,
-    AccountWithVerifier,
     Bodies,
     Indexes,
     Mailboxes,
@@ -33,20 +32,11 @@ from mailftp.store.records import (
     QueueFilter,
     QueueMessage,
     RecipientState,
-    Verifier,
 )
 
 
 def accounts(state: State, query: Accounts) -> tuple[Account, ...]:
     return tuple(state.holders[state.by_address[address]].account for address in sorted(state.by_address))
-
-
-def account_with_verifier(state: State, query: AccountWithVerifier) -> tuple[Account, Verifier] | None:
-    account_id = state.by_address.get(query.address)
-    if account_id is None:
-        return None
-    holder = state.holders[account_id]
-    return holder.account, holder.verifier
 
 
 def mailboxes(state: State, query: Mailboxes) -> tuple[Mailbox, ...]:

@@ -18,6 +18,7 @@ from mailftp.store.quota import MailQuota
 from mailftp.store.records import (
     Account,
     Alias,
+    AppPassword,
     Attempt,
     BodyRef,
     Change,
@@ -94,6 +95,8 @@ class Holder:
     sent: tuple[int, int, int] = (0, 0, 0)
     correspondents: set[str] = field(default_factory=set)
     granted: set[str] = field(default_factory=set)
+    #: By id.
+    app_passwords: dict[int, AppPassword] = field(default_factory=dict)
     thread_keys: dict[bytes, int] = field(default_factory=dict)
     #: Thread id -> its emails, each with the number of mailboxes that it is in.
     threads: dict[int, dict[int, int]] = field(default_factory=dict)

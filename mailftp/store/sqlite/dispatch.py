@@ -10,6 +10,7 @@ from mailftp.store.sqlite import (
     accepting,
     accounts,
     aliases,
+    app_passwords,
     appending,
     changing,
     copying,
@@ -36,6 +37,9 @@ UNITS: dict[type, Callable[[Transaction, Any], Any]] = {
     units.RemoveAccount: accounts.remove_account,
     units.SetVerifier: accounts.set_verifier,
     units.SetAccount: accounts.set_account,
+    units.AddAppPassword: app_passwords.add_app_password,
+    units.RemoveAppPasswords: app_passwords.remove_app_passwords,
+    units.NoteAppPasswordUse: app_passwords.note_app_password_use,
     units.AddAlias: aliases.add_alias,
     units.RemoveAlias: aliases.remove_alias,
     units.GrantAddress: aliases.grant_address,
@@ -66,7 +70,8 @@ UNITS: dict[type, Callable[[Transaction, Any], Any]] = {
 
 QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.Accounts: reading.accounts,
-    queries.AccountWithVerifier: reading.account_with_verifier,
+    queries.AccountWithVerifier: app_passwords.account_with_verifier,
+    queries.AppPasswords: app_passwords.app_passwords,
     queries.Named: aliases.named,
     queries.Aliases: aliases.aliases,
     queries.Grants: aliases.grants,

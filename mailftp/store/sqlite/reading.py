@@ -19,7 +19,6 @@ from mailftp.store.engine import SMALL_BODY, MissingBody, NoSuchAccount
 from mailftp.store.names import mailbox_name
 from mailftp.store.queries import (
     Accounts,
-    AccountWithVerifier,
     Bodies,
     Indexes,
     Mailboxes,
@@ -41,9 +40,8 @@ from mailftp.store.records import (
     Message,
     QueueMessage,
     QueueRecipient,
-    Verifier,
 )
-from mailftp.store.sqlite.accounts import ACCOUNT_COLUMNS, VERIFIER_COLUMNS, account_of, verifier_of
+from mailftp.store.sqlite.accounts import ACCOUNT_COLUMNS, account_of
 from mailftp.store.sqlite.blobs import Blobs
 from mailftp.store.sqlite.counts import Counts, EmailListings
 from mailftp.store.sqlite.index_folder import IndexFolder
@@ -78,15 +76,6 @@ class View:
 
 def accounts(view: View, query: Accounts) -> tuple[Account, ...]:
     return tuple(map(account_of, view.all(f"SELECT {ACCOUNT_COLUMNS} FROM accounts ORDER BY address")))
-
-
-def account_with_verifier(view: View, query: AccountWithVerifier) -> tuple[Account, Verifier] | None:
-    row = view.one(
-        f"SELECT {ACCOUNT_COLUMNS}, {VERIFIER_COLUMNS} FROM accounts"
-        " JOIN verifiers ON account_id = id WHERE address = ?",
-        (query.address,),
-    )
-    return (account_of(row[:-5]), verifier_of(row[-5:])) if row else None
 
 
 def mailboxes(view: View, query: Mailboxes) -> tuple[Mailbox, ...]:
