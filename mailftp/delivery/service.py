@@ -27,6 +27,7 @@ from mailftp.delivery.destinations import Connections, Destinations
 from mailftp.delivery.fetching import PolicyFetcher
 from mailftp.delivery.outcomes import Bookkeeping, Ended
 from mailftp.delivery.policies import Policies, PolicyFile
+from mailftp.delivery.recording import Recording
 from mailftp.delivery.reports import Reports
 from mailftp.delivery.routes import Address, Router
 from mailftp.delivery.rules import Rules
@@ -119,6 +120,7 @@ class DeliveryService(Service):
         )
         reports = Reports(self._means, intake, settings.hostname, now)
         self._books = Bookkeeping(delivery, reports, self._owner, now, chance)
+        self._recording = Recording(store, self._owner)
         self._jobs: dict[int, _Running] = {}
         self._numbers = 0
         self._timer: IDelayedCall | None = None
@@ -333,7 +335,7 @@ class DeliveryService(Service):
                 ended = books.unreported(ended)
                 unit = await books.unit(message, ended, started)
             try:
-                recorded = await self._store.commit(unit)
+                recorded = await self._recording.record(unit)
                 break
             except Exception as fault:
                 # Whatever it is: to give up here would send a message again that was taken.

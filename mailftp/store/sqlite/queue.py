@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 from mailftp.store.engine import SMALL_BODY, NoSuchAccount
 from mailftp.store.records import (
+    Attempt,
     BodyRef,
     Change,
     ForwardPath,
@@ -73,27 +74,30 @@ def void_leases(tx: Transaction, unit: VoidLeases) -> int:
 
 def _end_leases(tx: Transaction, recipient_ids: Iterable[int]) -> None:
     """Also does what the operator asked for meanwhile."""
-    tx.each(
+    tx.run(
         "UPDATE queue_recipients SET lease_owner = '', lease_until = 0, wish = '',"
         " next_attempt = iif(give_up, ?1, next_attempt), due = iif(give_up, ?1, next_attempt),"
-        " state = CASE WHEN state = 'waiting' AND wish <> '' THEN wish ELSE state END WHERE id = ?2",
-        [(tx.now, recipient_id) for recipient_id in recipient_ids],
+        " state = CASE WHEN state = 'waiting' AND wish <> '' THEN wish ELSE state END"
+        " WHERE id IN (SELECT value FROM json_each(?2))",
+        (tx.now, json.dumps(list(recipient_ids))),
     )
 
 
 def _settle(tx: Transaction, message_ids: Iterable[int]) -> None:
     """Let go of the bodies of messages with nothing left to do."""
-    for message_id in message_ids:
-        row = tx.one(
-            "SELECT body_id FROM queue_messages WHERE id = ?1 AND finished IS NULL AND NOT EXISTS"
-            " (SELECT 1 FROM queue_recipients WHERE message_id = ?1 AND state IN ('waiting', 'held'))",
-            (message_id,),
+    done = tx.all(
+        "SELECT id, body_id FROM queue_messages AS m WHERE id IN (SELECT value FROM json_each(?))"
+        " AND finished IS NULL AND NOT EXISTS"
+        " (SELECT 1 FROM queue_recipients WHERE message_id = m.id AND state IN ('waiting', 'held'))",
+        (json.dumps(list(message_ids)),),
+    )
+    if done:
+        tx.run(
+            "UPDATE queue_messages SET finished = ?, body_id = NULL"
+            " WHERE id IN (SELECT value FROM json_each(?))",
+            (tx.now, json.dumps([message_id for message_id, _ in done])),
         )
-        if row is not None:
-            tx.run(
-                "UPDATE queue_messages SET finished = ?, body_id = NULL WHERE id = ?", (tx.now, message_id)
-            )
-            mark_unused(tx, row)
+        mark_unused(tx, [body_id for _, body_id in done])
 
 
 def lease_due(tx: Transaction, unit: LeaseDue) -> tuple[QueueMessage, ...]:
@@ -102,10 +106,10 @@ def lease_due(tx: Transaction, unit: LeaseDue) -> tuple[QueueMessage, ...]:
     else:
         chosen = _choose_at(tx, unit.limit, sorted(unit.among - unit.busy))
     until = tx.now + unit.seconds
-    tx.each(
-        "UPDATE queue_recipients SET attempts = attempts + 1, lease_owner = ?, lease_until = ?, due = ?"
-        " WHERE id = ?",
-        [(unit.owner, until, until, recipient_id) for recipient_id in chosen],
+    tx.run(
+        "UPDATE queue_recipients SET attempts = attempts + 1, lease_owner = ?1, lease_until = ?2, due = ?2"
+        " WHERE id IN (SELECT value FROM json_each(?3))",
+        (unit.owner, until, json.dumps(chosen)),
     )
     return _messages_of(tx, chosen)
 
@@ -222,17 +226,37 @@ def renew_leases(tx: Transaction, unit: RenewLeases) -> int:
     )
 
 
+#: All outcomes of a unit at once, in place of a statement each: with the ends of their leases, and what the
+#: operator asked for meanwhile. ?1 is their list, ?2 the time, ?3 the owner of the leases.
+_END = (
+    "UPDATE queue_recipients AS r SET next_attempt = iif(r.give_up, ?2, o.next_attempt),"
+    " due = iif(r.give_up, ?2, o.next_attempt), last_error = o.error,"
+    " delay_warned = max(r.delay_warned, o.warned), lease_owner = '', lease_until = 0, wish = '',"
+    " state = CASE WHEN o.state = 'waiting' AND r.wish <> '' THEN r.wish ELSE o.state END"
+    " FROM (SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS number,"
+    " json_extract(value, '$[2]') AS state, json_extract(value, '$[3]') AS next_attempt,"
+    " json_extract(value, '$[4]') AS error, json_extract(value, '$[5]') AS warned FROM json_each(?1)) AS o"
+    " WHERE r.id = o.id AND r.lease_owner = ?3 AND r.attempts = o.number RETURNING id, message_id, attempts"
+)
+_ATTEMPTS = (
+    "INSERT OR REPLACE INTO attempts (recipient_id, number, started, ended, remote, outcome, dialogue)"
+    " SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),"
+    " json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),"
+    " json_extract(value, '$[6]') FROM json_each(?)"
+)
+
+
 def record_outcomes(tx: Transaction, unit: RecordOutcomes) -> tuple[int, ...]:
     """A report is taken even where its account is over quota, and left out where the account is gone:
     an outcome that cannot be recorded would mean a message sent again."""
-    taken = []
-    message_ids: set[int] = set()
-    for outcome in unit.outcomes:
-        message_id = _record(tx, unit.owner, outcome)
-        if message_id is not None:
-            taken.append(outcome.recipient_id)
-            message_ids.add(message_id)
-    _settle(tx, message_ids)
+    # Of two outcomes of one attempt the first counts.
+    told = {(o.recipient_id, o.attempt.number): o for o in reversed(unit.outcomes)}
+    ended = tx.all(_END, (json.dumps([_ended(o) for o in told.values()]), tx.now, unit.owner))
+    ours = {(recipient_id, number) for recipient_id, _, number in ended}
+    taken = [o for key, o in reversed(told.items()) if key in ours]
+    if taken:
+        tx.run(_ATTEMPTS, (json.dumps([_attempted(outcome.attempt) for outcome in taken]),))
+        _settle(tx, {message_id for _, message_id, _ in ended})
     if len(taken) == len(unit.outcomes):
         for report in unit.reports:
             before = len(tx.changes)
@@ -245,43 +269,30 @@ def record_outcomes(tx: Transaction, unit: RecordOutcomes) -> tuple[int, ...]:
             tx.run("RELEASE report")
     if taken:
         tx.changes.append(Change("queue"))
-    return tuple(taken)
+    return tuple(outcome.recipient_id for outcome in taken)
 
 
-def _record(tx: Transaction, owner: str, outcome: Outcome) -> int | None:
-    """The message's id, or None when the lease is no longer ours."""
-    attempt = outcome.attempt
-    row = tx.one(
-        "UPDATE queue_recipients SET state = ?, next_attempt = ?, last_error = ?,"
-        " delay_warned = max(delay_warned, ?) WHERE id = ? AND lease_owner = ? AND attempts = ?"
-        " RETURNING message_id",
-        (
-            outcome.state.value,
-            outcome.next_attempt,
-            outcome.error,
-            outcome.delay_warned,
-            outcome.recipient_id,
-            owner,
-            attempt.number,
-        ),
+def _ended(outcome: Outcome) -> tuple[object, ...]:
+    return (
+        outcome.recipient_id,
+        outcome.attempt.number,
+        outcome.state.value,
+        float(outcome.next_attempt),
+        outcome.error,
+        int(outcome.delay_warned),
     )
-    if row is None:
-        return None
-    _end_leases(tx, (outcome.recipient_id,))
-    tx.run(
-        "INSERT OR REPLACE INTO attempts (recipient_id, number, started, ended, remote, outcome, dialogue)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            outcome.recipient_id,
-            attempt.number,
-            attempt.started,
-            attempt.ended,
-            attempt.remote,
-            attempt.outcome,
-            attempt.dialogue,
-        ),
+
+
+def _attempted(attempt: Attempt) -> tuple[object, ...]:
+    return (
+        attempt.recipient_id,
+        attempt.number,
+        float(attempt.started),
+        float(attempt.ended),
+        attempt.remote,
+        attempt.outcome,
+        attempt.dialogue,
     )
-    return int(row[0])
 
 
 #: What each action does to a recipient that is waiting or held; with ?1 the message and ?2 the time.
