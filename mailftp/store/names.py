@@ -43,6 +43,8 @@ TARGETS_LIMIT = 1_000
 
 #: App passwords of one account: each login by SCRAM tries all of them.
 APP_PASSWORDS_LIMIT = 50
+#: Browsers that an account is logged in by.
+WEB_SESSIONS = 100
 
 #: What SetAccount may set.
 ACCOUNT_FIELDS = frozenset(

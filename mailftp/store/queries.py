@@ -31,6 +31,7 @@ from mailftp.store.records import (
     ReadyTexts,
     TracedCopy,
     Verifier,
+    WebSession,
 )
 
 R = TypeVar("R")
@@ -55,6 +56,20 @@ class AccountWithVerifier(Query[tuple[Account, Verifier] | None]):
 @dataclass(frozen=True, slots=True)
 class AppPasswords(Query[tuple[AppPassword, ...]]):
     """Of an account, by name."""
+
+    account_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class FindWebSession(Query[tuple[WebSession, Account] | None]):
+    """The session of a token, with its account as it is now."""
+
+    token_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WebSessions(Query[tuple[WebSession, ...]]):
+    """Of an account, last used first."""
 
     account_id: int
 

@@ -71,6 +71,23 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSession:
+    """A browser that is logged in. Times are seconds since the epoch."""
+
+    #: Never given twice; what its owner names it by.
+    id: int
+    account_id: int
+    #: The account's when it was opened.
+    verifier_version: int
+    opened: float
+    #: Written now and then, not at each use.
+    used: float
+    #: Where it was opened from, and by what: for people.
+    address: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
 class Alias:
     """An address that leads to others. All are keys (`Address.key`), or "@domain": as `address` all names of
     a domain that nothing else has, as the only target the same names of another domain."""

@@ -28,6 +28,7 @@ from mailftp.store.records import (
     StagedBody,
     Transfer,
     Verifier,
+    WebSession,
 )
 
 R = TypeVar("R")
@@ -101,6 +102,38 @@ class NoteAppPasswordUse(Unit[None]):
     """It was used now; nothing happens when it is gone. The feed does not tell."""
 
     id: int
+
+
+# Browsers that are logged in.
+
+
+@dataclass(frozen=True, slots=True)
+class OpenWebSession(Unit[WebSession]):
+    """Raises NoSuchAccount. Of an account's sessions, those used least lately go when there are more than
+    WEB_SESSIONS, and those not used since `stale` go too."""
+
+    account_id: int
+    token_hash: bytes
+    #: The account's when the password was checked: one that was changed meanwhile opens nothing.
+    verifier_version: int
+    address: str
+    agent: str
+    stale: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class UseWebSession(Unit[None]):
+    """Note that it is used; one that is gone stays gone."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseWebSessions(Unit[int]):
+    """Close these of an account's sessions, all where `ids` is None; answers how many there were."""
+
+    account_id: int
+    ids: tuple[int, ...] | None = None
 
 
 # Aliases.

@@ -24,6 +24,7 @@ from tests.store.ordering import Ordering
 from tests.store.searching import Searching
 from tests.store.steering import Steering
 from tests.store.tracing import Tracing
+from tests.store.web_sessions import WebSessions
 
 
 class SQLiteConformance(
@@ -39,6 +40,7 @@ class SQLiteConformance(
     Searching,
     Steering,
     Tracing,
+    WebSessions,
     Conformance,
     TestCase,
 ):

@@ -28,6 +28,7 @@ from mailftp.store.memory import (
     searching,
     sorting,
     tracing,
+    web_sessions,
 )
 from mailftp.store.memory import emails as by_email
 from mailftp.store.memory.state import State
@@ -44,6 +45,9 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.AddAppPassword: app_passwords.add_app_password,
     units.RemoveAppPasswords: app_passwords.remove_app_passwords,
     units.NoteAppPasswordUse: app_passwords.note_app_password_use,
+    units.OpenWebSession: web_sessions.open_session,
+    units.UseWebSession: web_sessions.use_session,
+    units.CloseWebSessions: web_sessions.close_sessions,
     units.AddAlias: aliases.add_alias,
     units.RemoveAlias: aliases.remove_alias,
     units.GrantAddress: aliases.grant_address,
@@ -74,6 +78,8 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.Accounts: reading.accounts,
     queries.AccountWithVerifier: app_passwords.account_with_verifier,
     queries.AppPasswords: app_passwords.app_passwords,
+    queries.FindWebSession: web_sessions.find_session,
+    queries.WebSessions: web_sessions.list_sessions,
     queries.Named: aliases.named,
     queries.Aliases: aliases.aliases,
     queries.Grants: aliases.grants,

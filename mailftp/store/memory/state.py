@@ -30,6 +30,7 @@ from mailftp.store.records import (
     StagedBody,
     Transfer,
     Verifier,
+    WebSession,
 )
 
 #: How long a body that nothing names is kept: somebody may be reading it.
@@ -91,6 +92,8 @@ class Holder:
     subscriptions: set[str] = field(default_factory=set)
     #: Annotations of its own.
     metadata: dict[str, bytes] = field(default_factory=dict)
+    #: By the hash of their token.
+    web_sessions: dict[bytes, WebSession] = field(default_factory=dict)
     #: The last day on which it sent, messages, new recipients.
     sent: tuple[int, int, int] = (0, 0, 0)
     correspondents: set[str] = field(default_factory=set)

@@ -27,6 +27,7 @@ from mailftp.store.sqlite import (
     sweeping,
     texts,
     tracing,
+    web_sessions,
 )
 from mailftp.store.sqlite import emails as by_email
 from mailftp.store.sqlite.reading import View
@@ -40,6 +41,9 @@ UNITS: dict[type, Callable[[Transaction, Any], Any]] = {
     units.AddAppPassword: app_passwords.add_app_password,
     units.RemoveAppPasswords: app_passwords.remove_app_passwords,
     units.NoteAppPasswordUse: app_passwords.note_app_password_use,
+    units.OpenWebSession: web_sessions.open_session,
+    units.UseWebSession: web_sessions.use_session,
+    units.CloseWebSessions: web_sessions.close_sessions,
     units.AddAlias: aliases.add_alias,
     units.RemoveAlias: aliases.remove_alias,
     units.GrantAddress: aliases.grant_address,
@@ -72,6 +76,8 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.Accounts: reading.accounts,
     queries.AccountWithVerifier: app_passwords.account_with_verifier,
     queries.AppPasswords: app_passwords.app_passwords,
+    queries.FindWebSession: web_sessions.find_session,
+    queries.WebSessions: web_sessions.list_sessions,
     queries.Named: aliases.named,
     queries.Aliases: aliases.aliases,
     queries.Grants: aliases.grants,
