@@ -61,6 +61,7 @@ from mailftp.web.jmap.context import Ground
 from mailftp.web.jmap.furnishing import add_jmap
 from mailftp.web.root import Root
 from mailftp.web.server import HTTPFactory
+from mailftp.web.webmail.furnishing import Mail, add_webmail
 from mailftp.wire.connection import ConnectionFactory, Wiring
 from mailftp.wire.limits import ConnectionLimits
 from mailftp.wire.reading import PooledReader
@@ -244,7 +245,16 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
     web = make_root(settings)
     asked = Authentication(login, base.reactor)
     add_jmap(web, Ground(settings, base.store, time.time), asked)
+    add_webmail(web, settings, _mail(base, settings, login), asked)
     return Rooms(settings, login, Mechanisms(login.portal), intake, strangers, allowances, web, asked)
+
+
+def _mail(base: Foundations, settings: Settings, login: Login) -> Mail:
+    """What the pages need of the accounts."""
+    passwords = Passwords(base.hashing, settings.auth.argon2, base.reactor)
+    # Where others say who somebody is, a password in the store would be one more that opens the account.
+    own = base.portal is None and not base.checkers
+    return Mail(base.store, login, time.time, passwords.make_verifier if own else None)
 
 
 def answering_address(settings: Settings) -> str:

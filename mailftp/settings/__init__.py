@@ -260,6 +260,12 @@ class HTTP:
         '-Host) or "forwarded" (RFC 7239). The other kind is ignored: a proxy passes on what the client '
         "made up.",
     )
+    session_idle: float = _key(
+        14 * 86400.0, "A browser that is signed in and does not come for so long is signed out."
+    )
+    session_lifetime: float = _key(
+        90 * 86400.0, "So long after it was signed in a browser is signed out, however often it came."
+    )
 
 
 _WHOSE = (

@@ -230,6 +230,8 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "prefix": matching(r"/(?:[A-Za-z0-9._~-]+/)*", 'a path that begins and ends with "/"'),
         "hosts": list_of(domain()),
         "forwarded": one_of("x-forwarded", "forwarded"),
+        "session_idle": seconds(60),
+        "session_lifetime": seconds(60),
     },
     shape.FTP: {
         "passive_ports": port_range(),

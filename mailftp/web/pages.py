@@ -42,7 +42,7 @@ class Visit:
     #: The first value of each argument of the query; what is not UTF-8 is replaced.
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    #: The request's header: names in lower case, the lines of a field joined by commas.
+    #: The request's header: names in lower case, the lines of a field joined by commas, of cookies by "; ".
     fields: Mapping[str, str] = field(default_factory=dict)
     #: Of a page that has all that is beneath a path: the segments there, decoded.
     rest: tuple[str, ...] = ()

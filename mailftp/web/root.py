@@ -44,6 +44,9 @@ ARGUMENTS = 100
 #: Segments of the path of a page that has all that is beneath it.
 DEEPEST = 4
 
+#: Statuses that have no body, and no fields that describe one (RFC 9110 sections 15.3.5 and 15.4.5).
+_BODYLESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
+
 _WRONG = refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here, try again later")
 
 
@@ -276,10 +279,12 @@ def _joined(request: Any, name: bytes) -> str:
 
 
 def _fields(request: Any) -> dict[str, str]:
-    return {
-        name.decode("latin-1").lower(): ",".join(line.decode("latin-1") for line in lines)
-        for name, lines in request.requestHeaders.getAllRawHeaders()
-    }
+    found = {}
+    for name, lines in request.requestHeaders.getAllRawHeaders():
+        lower = name.decode("latin-1").lower()
+        # RFC 9113 section 8.2.3: a cookie that came in pieces is one again with these between them.
+        found[lower] = ("; " if lower == "cookie" else ",").join(line.decode("latin-1") for line in lines)
+    return found
 
 
 def _query(uri: bytes) -> dict[str, str]:
@@ -300,7 +305,7 @@ def _write(request: Any, answer: Answer) -> None:
     request.setResponseCode(answer.status)
     for name, value in answer.headers.items():
         request.setHeader(name, value)
-    if answer.status != HTTPStatus.NO_CONTENT:
+    if answer.status not in _BODYLESS:
         request.setHeader("Content-Type", answer.kind)
         request.setHeader("Content-Length", str(len(answer.body)))
     request.write(b"" if request.method == b"HEAD" else answer.body)

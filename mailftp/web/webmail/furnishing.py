@@ -1,0 +1,71 @@
+"""The webmail's places on the root, and its cookie among what says who asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from mailftp.accounts.avatars import IMailAccount
+from mailftp.accounts.login import Login
+from mailftp.accounts.realm import MailAccount
+from mailftp.settings import Settings
+from mailftp.store.engine import Store
+from mailftp.store.records import Verifier
+from mailftp.web.authentication import Authentication, Unauthenticated
+from mailftp.web.pages import Visit, refusal
+from mailftp.web.root import Root
+from mailftp.web.webmail.assets import assets, shell
+from mailftp.web.webmail.browsers import Browsers
+from mailftp.web.webmail.cookies import token_of
+from mailftp.web.webmail.crossing import from_our_pages
+from mailftp.web.webmail.signing_in import Door, OwnPassword, SessionList, SignIn, SignOut, WhoAmI
+from mailftp.wire.eager import eager
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What the pages need of the accounts."""
+
+    store: Store
+    login: Login
+    #: Seconds since the epoch.
+    now: Callable[[], float]
+    #: Of a new password; None where it is not the store that knows the passwords.
+    make_verifier: Callable[[str], Coroutine[Deferred[Any], Any, Verifier]] | None = None
+
+
+def add_webmail(root: Root, settings: Settings, mail: Mail, authentication: Authentication) -> None:
+    browsers = Browsers(mail.store, mail.now, settings.http.session_idle, settings.http.session_lifetime)
+    door = Door(mail.login, browsers)
+    root.at("/", shell())
+    for path, asset in assets().items():
+        root.at(path, asset)
+    root.at("/session", WhoAmI(door, mail.make_verifier is not None))
+    root.at("/session/open", SignIn(door))
+    root.at("/session/close", SignOut(door))
+    root.at("/session/list", SessionList(door))
+    if mail.make_verifier is not None:
+        root.at("/session/password", OwnPassword(door, mail.store, mail.make_verifier))
+    authentication.proofs.append(CookieProof(browsers, mail.store))
+
+
+class CookieProof:
+    """The session's cookie, for JMAP and what else stands on this root."""
+
+    def __init__(self, browsers: Browsers, store: Store) -> None:
+        self._browsers, self._store = browsers, store
+
+    def __call__(self, visit: Visit) -> Deferred[IMailAccount | None] | None:
+        if token_of(visit) is None:
+            return None
+        if not from_our_pages(visit):
+            raise Unauthenticated(refusal(HTTPStatus.FORBIDDEN, "another site's page may not ask here"))
+        return eager(self._account(visit))
+
+    async def _account(self, visit: Visit) -> IMailAccount | None:
+        found = await self._browsers.find(visit)
+        return None if found is None else MailAccount(found[1], self._store)  # type: ignore[return-value]

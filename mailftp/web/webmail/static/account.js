@@ -1,0 +1,49 @@
+// What somebody does with an account here: its password, the browsers that are signed in.
+
+import { h, replace } from "./core.js";
+import { complain, say } from "./dialogs.js";
+import { browserName, longDate } from "./format.js";
+import { ask } from "./server.js";
+
+export function passwordSection() {
+  const field = (id, autocomplete) => h("input", { id, type: "password", autocomplete, required: true, maxLength: 1024 });
+  const old = field("old-password", "current-password");
+  const fresh = field("new-password", "new-password");
+  const again = field("again-password", "new-password");
+  const fault = h("p.fault", { role: "alert" });
+  const button = h("button.primary", { type: "submit" }, "Change password");
+  const submit = async (event) => {
+    event.preventDefault();
+    fault.textContent = fresh.value === again.value ? "" : "The two new passwords differ.";
+    if (fault.textContent) return;
+    button.disabled = true;
+    try {
+      await ask("session/password", { old: old.value, new: fresh.value });
+      for (const input of [old, fresh, again]) input.value = "";
+      say("The password is changed. Everything else that was signed in with the old one has been signed out.");
+    } catch (error) {
+      fault.textContent = error.message;
+    } finally {
+      button.disabled = false;
+    }
+  };
+  return h("form.fields", { onsubmit: submit, method: "post" },
+    h("h3", {}, "Password"),
+    h("label", { htmlFor: old.id }, "Present password"), old,
+    h("label", { htmlFor: fresh.id }, "New password, at least 8 characters"), fresh,
+    h("label", { htmlFor: again.id }, "New password again"), again,
+    fault, h(".actions", {}, button));
+}
+
+export function sessionSection() {
+  const list = h("ul.rows", {});
+  const show = ({ sessions }) => replace(list, sessions.map((session) => h("li", {},
+    h("div", {}, h("strong", {}, browserName(session.agent)), session.this ? " · this one" : "",
+      h("p.quiet", {}, `${session.address || "this machine"} · last used ${longDate(session.used * 1000)}`)),
+    session.this ? null : h("button.plain", { type: "button", onclick: () => end([session.id]) }, "Sign out"))),
+  sessions.length > 1 && h("li", {}, h("button.plain", { type: "button",
+    onclick: () => end(sessions.filter((one) => !one.this).map((one) => one.id)) }, "Sign out all others")));
+  const end = (ids) => ask("session/list", { close: ids }).then(show, complain);
+  ask("session/list").then(show, complain);
+  return h("section.fields", {}, h("h3", {}, "Signed in"), list);
+}
