@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from http.cookies import SimpleCookie
 from typing import Any
 
@@ -20,8 +21,8 @@ from mailftp.settings import Argon2, Auth
 from mailftp.store.memory import MemoryStore
 from mailftp.store.queries import AccountWithVerifier
 from mailftp.store.units import AddAccount, SetAccount, SetVerifier
-from mailftp.web.forwarded import Origin
 from mailftp.web.authentication import Authentication, Unauthenticated
+from mailftp.web.forwarded import Origin
 from mailftp.web.furnishing import make_root
 from mailftp.web.hosts import parse_host
 from mailftp.web.pages import Answer, Visit
@@ -107,7 +108,10 @@ class SigningInCase(TestCase):
         )
 
     async def status(self, **more: Any) -> int:
-        return (await self.ask("/session", **more))[0]
+        """Of whether somebody is signed in."""
+        status, told = await self.ask("/session", **more)
+        self.assertEqual(status, 200)
+        return 200 if told["address"] else 401
 
 
 class SessionTests(SigningInCase):
@@ -224,6 +228,33 @@ class SessionTests(SigningInCase):
         for fields in ({"sec_fetch_site": None, "origin": "https://mx.a.test"}, {"sec_fetch_site": None}):
             self.assertEqual((await self.ask("/session/list", {"close": []}, **fields))[0], 200, fields)
         self.assertEqual(await self.status(sec_fetch_site="none", x_requested_with=None), 200)
+
+    async def test_proof(self) -> None:
+        """The cookie says who asks JMAP; from another site it gets 403, without one there is nothing."""
+        await self.sign_in()
+        [(name, token)] = self.cookies.items()
+        for fields, expected in (
+            (MARK, ALICE),
+            ({**MARK, "sec-fetch-site": "same-site"}, 403),
+            ({"sec-fetch-site": "same-origin"}, 403),
+        ):
+            header = {"cookie": f"{name}={token}", **fields}
+            visit = Visit(
+                Origin(Peer.of("192.0.2.9"), True),
+                parse_host("mx.a.test"),
+                "https://mx.a.test/",
+                "POST",
+                fields=header,
+            )
+            try:
+                found = (await self.authentication.account_of(visit)).address
+            except Unauthenticated as refused:
+                found = refused.answer.status
+            self.assertEqual(found, expected, fields)
+        bare = replace(visit, fields={})
+        with self.assertRaises(Unauthenticated) as caught:
+            await self.authentication.account_of(bare)
+        self.assertEqual(caught.exception.answer.status, 401)
 
     async def test_ages(self) -> None:
         """A session ends when nobody used it for long, and after its lifetime whatever was done."""

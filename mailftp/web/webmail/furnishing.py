@@ -68,4 +68,4 @@ class CookieProof:
 
     async def _account(self, visit: Visit) -> IMailAccount | None:
         found = await self._browsers.find(visit)
-        return None if found is None else MailAccount(found[1], self._store)  # type: ignore[return-value]
+        return None if found is None else MailAccount(found[1], self._store)

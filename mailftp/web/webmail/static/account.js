@@ -5,7 +5,7 @@ import { complain, say } from "./dialogs.js";
 import { browserName, longDate } from "./format.js";
 import { ask } from "./server.js";
 
-export function passwordSection() {
+export function passwordSection(address) {
   const field = (id, autocomplete) => h("input", { id, type: "password", autocomplete, required: true, maxLength: 1024 });
   const old = field("old-password", "current-password");
   const fresh = field("new-password", "new-password");
@@ -29,6 +29,8 @@ export function passwordSection() {
   };
   return h("form.fields", { onsubmit: submit, method: "post" },
     h("h3", {}, "Password"),
+    // For the browser's own keeper of passwords.
+    h("input", { type: "text", name: "username", autocomplete: "username", value: address, readOnly: true, hidden: true }),
     h("label", { htmlFor: old.id }, "Present password"), old,
     h("label", { htmlFor: fresh.id }, "New password, at least 8 characters"), fresh,
     h("label", { htmlFor: again.id }, "New password again"), again,

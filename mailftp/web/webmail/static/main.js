@@ -6,14 +6,18 @@ import { complain } from "./dialogs.js";
 import { ask } from "./server.js";
 import { signIn } from "./signin.js";
 
-async function begin(words = "") {
-  let account = null;
-  while (account === null) {
+async function begin() {
+  let account = { address: null };
+  let words = "";
+  for (;;) {
     try {
       account = await ask("session");
+      if (account.address !== null) break;
     } catch (error) {
-      await signIn(error.status === 401 ? words : error.message);
+      words = error.message;
     }
+    await signIn(words);
+    words = "";
   }
   document.title = account.address;
   const leave = async () => {
@@ -25,8 +29,9 @@ async function begin(words = "") {
     }
   };
   replace(document.body,
-    h("header.bar", {}, h("h1", {}, account.address), iconButton("close", "Sign out", leave)),
-    h("main.page", {}, account.changesPassword && passwordSection(), sessionSection()));
+    h("header.bar", {}, h("h1", {}, account.address),
+      h("button.plain", { type: "button", onclick: leave }, "Sign out")),
+    h("main.page", {}, account.changesPassword && passwordSection(account.address), sessionSection()));
 }
 
 begin();
