@@ -12,15 +12,16 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
+from mailftp.accounts.app_passwords import generate_app_password
 from mailftp.accounts.checkers import StoreChecker
 from mailftp.accounts.login import Login
-from mailftp.accounts.passwords import HashingThreads, Passwords
+from mailftp.accounts.passwords import HashingThreads, Passwords, make_verifier
 from mailftp.accounts.realm import MailRealm
 from mailftp.accounts.sessions import Sessions
 from mailftp.settings import Argon2, Auth
 from mailftp.store.memory import MemoryStore
 from mailftp.store.queries import AccountWithVerifier
-from mailftp.store.units import AddAccount, SetAccount, SetVerifier
+from mailftp.store.units import AddAccount, AddAppPassword, RemoveAppPasswords, SetAccount, SetVerifier
 from mailftp.web.authentication import Authentication, Unauthenticated
 from mailftp.web.forwarded import Origin
 from mailftp.web.furnishing import make_root
@@ -177,6 +178,19 @@ class SessionTests(SigningInCase):
         self.assertRegex(told["detail"], r"Try again in \d+ minute")
         self.assertGreater(int(self.answer.headers["Retry-After"]), 0)
         self.assertEqual((await self.sign_in(secure=False, peer="198.51.100.1"))[0], 403)
+        self.assertEqual(self.set, [])
+
+    async def test_app_password(self) -> None:
+        """One is for programs: it opens no browser, whatever it is for."""
+        selector, password = generate_app_password()
+        verifier = replace(make_verifier(password, CHEAP), scram=None)
+        for protocols in ((), ("http",)):
+            await self.store.commit(AddAppPassword(ALICE, f"for {protocols}", selector, verifier, protocols))
+            status, told = await self.ask(
+                "/session/open", {"name": ALICE, "password": password, "stay": True}
+            )
+            self.assertIn(status, (401, 403), protocols)
+            await self.store.commit(RemoveAppPasswords(ALICE, None))
         self.assertEqual(self.set, [])
 
     async def test_bad_requests(self) -> None:

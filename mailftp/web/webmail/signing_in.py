@@ -102,6 +102,10 @@ class Door:
         avatar = logged_in.avatar
         # The session's row stands for it from now on; each request reads that.
         logged_in.logout()
+        if credentials.app_password:
+            # It would live on when it is revoked, and it could change the password.
+            words = "This is an app password, for programs. Sign in with the account's own."
+            raise Unfit(HTTPStatus.FORBIDDEN, words)
         return IMailAccount(avatar).account
 
     async def _attempt(self, credentials: Password, visit: Visit) -> LoggedIn:
