@@ -72,13 +72,20 @@ def _full(session: Session) -> bytes:
 
 
 def host(session: Session, argument: str) -> bytes:
-    """HOST: RFC 7151 section 3: whose accounts log in, and whose certificate AUTH shows. Before USER only."""
+    """HOST: RFC 7151 section 3: whose accounts log in, and whose certificate AUTH shows. Before USER only.
+
+    Whoever named a host in the TLS handshake has been shown that one's certificate, and says no password to
+    another domain's accounts behind it.
+    """
     if session.phase is not Phase.GREETED:
         return reply(503, "Say HOST before USER")
     name = argument.strip().lower().removesuffix(".")
     domain = session.terms.domain_of(name)
     if domain is None:
         return reply(504, "No such host here")
+    shaken = session.outside.server_name
+    if shaken not in ("", name) and session.terms.domain_of(shaken) != domain:
+        return reply(504, "That is not the host of the TLS handshake")
     session.host, session.domain = name, domain
     return reply(220, "Host accepted")
 

@@ -70,6 +70,10 @@ class Outside(Protocol):
         """With the certificate for a name, where there is one; "" for the default."""
 
     @property
+    def server_name(self) -> str:
+        """The host that the client named in its TLS handshake, or ""."""
+
+    @property
     def may_end_tls(self) -> bool:
         """AUTH began the encryption, and it can end again."""
 

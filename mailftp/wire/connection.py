@@ -255,6 +255,15 @@ class Connection(Protocol, Events):
         """The client's certificate, verified against `client_ca`; None when it presented none."""
         return client_certificate(self.transport) if self.secure else None
 
+    @property
+    def server_name(self) -> str:
+        """The host that the client named in its TLS handshake (SNI, RFC 6066 section 3), in lower case; ""
+        for none."""
+        handle = self.tls_handle()
+        asked = None if handle is None else handle.get_servername()
+        # latin-1 takes every octet; a name that is not ASCII matches nothing.
+        return "" if asked is None else asked.decode("latin-1").lower()
+
     def tls_handle(self) -> SSL.Connection | None:
         """OpenSSL's view of the connection; None when it is not encrypted."""
         return handle_of(self.transport) if self.secure else None

@@ -385,6 +385,24 @@ class HostCertificates(MemoryCase):
         self.tls = Certificates(replace(ours, certificates=top / "live")).service("ftp")
         super().setUp()
 
+    def test_host_behind_a_handshake(self) -> None:
+        """HOST may say what SNI said, or another host of the same domain; one of another domain is refused,
+        whether SNI's is known or not. Without SNI any may be said."""
+        domains = {"a.test": "a.test", "ftp.a.test": "a.test", "b.test": "b.test"}
+        made = self.factory
+        made.terms = replace(made.terms, domain_of=domains.get)
+        for shaken, host, answer in (
+            ("ftp.a.test", "ftp.a.test", "220"),
+            ("FTP.a.test", "a.test", "220"),
+            ("ftp.a.test", "b.test", "504"),
+            ("elsewhere.test", "b.test", "504"),
+            (None, "b.test", "220"),
+        ):
+            self.client = self.connect()
+            self.say("AUTH TLS")
+            self.client.start_tls(server_name=shaken)
+            self.assertEqual(self.say(f"HOST {host}")[0][:3], answer, (shaken, host))
+
     def test_certificate(self) -> None:
         """HOST before AUTH chooses the certificate where the client has no SNI, for data as well."""
         for host, name in (("", "localhost"), ("ftp.example.test", "ftp.example.test")):

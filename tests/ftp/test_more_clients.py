@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import shutil
 import ssl
@@ -16,6 +17,7 @@ from twisted.trial.unittest import SkipTest
 from tests.ftp.site import NAME, PASSWORD, SiteCase
 
 BIG = os.urandom(1 << 16) * 40
+NODE = Path(__file__).parents[1] / "interop" / "node"
 
 
 class ClientCase(SiteCase):
@@ -39,6 +41,31 @@ class ClientCase(SiteCase):
         code, out, err = await self.program(name, *arguments, package=package)
         self.assertEqual(code, 0, (out[-2000:], err[-2000:]))
         return out
+
+
+class BasicFTP(ClientCase):
+    async def test_trees(self) -> None:
+        """The client of Node programs, in the clear and encrypted in both ways: a tree up and down, listings,
+        the rest of a file, appending, renaming into a folder, a tree removed."""
+        if not (NODE / "node_modules" / "basic-ftp").is_dir():
+            raise SkipTest(f"needs basic-ftp: npm ci --prefix {NODE.relative_to(NODE.parents[2])}")
+        source = self.top / "source"
+        self.make_tree(source)
+        for way, service in (("clear", "ftp"), ("explicit", "ftp"), ("implicit", "ftps")):
+            port = str(self.ports[service])
+            out = await self.run_client(
+                "node", str(NODE / "files.mjs"), port, way, str(self.top), package="nodejs"
+            )
+            told = json.loads(out.splitlines()[-1])
+            self.assertLessEqual({"MLST", "UTF8", "SIZE", "MDTM", "REST"}, set(told["features"]))
+            self.assertEqual(self.digests(self.top / way), self.digests(source))
+            wanted = sorted([p.name, p.stat().st_size, p.is_dir()] for p in source.iterdir())
+            self.assertEqual([one[0::2] for one in told["list"]], [one[0::2] for one in wanted])
+            files = [one for one in wanted if not one[2]]
+            self.assertEqual([one for one in told["list"] if not one[2]], files)
+            self.assertEqual((told["size"], told["rest"]), (len(BIG), len(BIG) - 100_000))
+            self.assertEqual(told["appended"], len(BIG) + (source / "a").stat().st_size)
+            self.assertEqual((told["missing"], told["left"]), (550, []))
 
 
 class Wget(ClientCase):
