@@ -108,3 +108,17 @@ def mailboxes_changed(
     return Changed(
         facts.modseq, Dated.of(created), Dated.of(updated), Dated.of(destroyed), frozenset(properties)
     )
+
+
+def object_changes(
+    modseq: int, since: int, there: Iterable[tuple[int, int, int]], gone: Iterable[tuple[int, int, int]]
+) -> Changed:
+    """Both are (id, modseq at which it was made, last changed or destroyed), of those newer than `since`."""
+    created, updated = [], []
+    for number, made, changed in there:
+        if made > since:
+            created.append((made, number))
+        else:
+            updated.append((changed, number))
+    destroyed = [(at, number) for number, made, at in gone if made <= since]
+    return Changed(modseq, Dated.of(created), Dated.of(updated), Dated.of(destroyed))

@@ -170,3 +170,28 @@ class ThreadsSince(Query[Changed | None]):
 class MailboxesSince(Query[Changed | None]):
     account_id: int
     since: int
+
+
+# Small objects (mailftp.store.email_units.SetObjects).
+
+
+@dataclass(frozen=True, slots=True)
+class FoundObjects:
+    modseq: int
+    #: Id -> value, by id.
+    objects: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Objects(Query[FoundObjects]):
+    """All of a kind that an account has."""
+
+    account_id: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsSince(Query[Changed | None]):
+    account_id: int
+    kind: str
+    since: int

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from mailftp.store.email_listing import EmailListing, MailCounts
+from mailftp.store.email_units import PutMailbox
 from mailftp.store.emails import CountedMailbox, CountedMailboxes
-from mailftp.store.names import SEPARATOR
+from mailftp.store.engine import MailboxRefused, NoSuchMailbox
+from mailftp.store.names import SEPARATOR, mailbox_name
 from mailftp.store.records import Mailbox
 
 
@@ -49,3 +51,26 @@ def counted(listing: EmailListing, mailboxes: tuple[Mailbox, ...]) -> CountedMai
             )
         )
     return CountedMailboxes(listing.modseq, tuple(found))
+
+
+def path_of(unit: PutMailbox, old: Mailbox | None, there: Mapping[int, Mailbox]) -> str:
+    """The whole name that a mailbox is to have. Raises NoSuchMailbox, MailboxRefused."""
+    if old is not None and unit.parent_id is None and unit.own_name is None:
+        return old.name
+    names = {mailbox.name: mailbox for mailbox in there.values()}
+    above = parent_of(old.name, names) if old is not None else None
+    parent, own = above or "", ""
+    if old is not None:
+        own = old.name if above is None else old.name[len(above) + len(SEPARATOR) :]
+    if unit.parent_id is not None:
+        if unit.parent_id and unit.parent_id not in there:
+            raise NoSuchMailbox("there is no such parent")
+        parent = there[unit.parent_id].name if unit.parent_id else ""
+    if unit.own_name is not None:
+        own = unit.own_name
+        if not own or SEPARATOR in own or any(ord(each) < 32 or ord(each) == 127 for each in own):
+            raise MailboxRefused(f"a name has no {SEPARATOR} and no control characters, and is not empty")
+    name = mailbox_name(f"{parent}{SEPARATOR}{own}" if parent else own)
+    if old is not None and old.name == "INBOX" and name != "INBOX":
+        raise MailboxRefused("the inbox cannot be renamed")
+    return name

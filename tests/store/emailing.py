@@ -5,16 +5,41 @@ from __future__ import annotations
 import random
 
 from mailftp.store.email_listing import MailCounts
+from mailftp.store.email_units import (
+    OBJECT_OCTETS,
+    EmailPatch,
+    FlagsPatch,
+    MailboxHasChild,
+    MailboxHasEmail,
+    MailboxPatch,
+    PutEmail,
+    PutMailbox,
+    RemoveMailbox,
+    RoleTaken,
+    SetEmails,
+    SetObjects,
+    StateMismatch,
+)
 from mailftp.store.emails import (
     CountMailboxes,
     EmailsById,
     EmailsSince,
     ListEmails,
     MailboxesSince,
+    Objects,
+    ObjectsSince,
     ThreadsById,
     ThreadsSince,
 )
-from mailftp.store.engine import NoSuchAccount, StoreFault
+from mailftp.store.engine import (
+    LimitReached,
+    MailboxExists,
+    MailboxRefused,
+    NoSuchAccount,
+    NoSuchMailbox,
+    OverQuota,
+    StoreFault,
+)
 from mailftp.store.names import TOMBSTONES_AGE
 from mailftp.store.queries import Mailboxes
 from mailftp.store.records import Filing
@@ -25,12 +50,15 @@ from mailftp.store.units import (
     Expunge,
     FlagChange,
     MoveMessages,
+    NewMessage,
     RenameMailbox,
+    SetAccount,
     SetSubscription,
     StoreFlags,
 )
-from tests.store.messages import message
+from tests.store.messages import message, staged
 
+OTHERS = ["copy", "move", "expunge", "box", "sweep", "set", "set", "put", "put"]
 SEEN, DELETED, FLAGGED = frozenset({"\\Seen"}), frozenset({"\\Deleted"}), frozenset({"\\Flagged"})
 BOXES = ["INBOX", "Archive", "Trash", "Work", "Work/a", "Work/a/b", "Lists"]
 
@@ -282,6 +310,169 @@ class Emailing:
         await self.assertNoneSince(first)
         self.assertEqual(await self.changed(EmailsSince, last), [[], [], []])
 
+    async def set(self, *patches, **fields):
+        return await self.store.commit(SetEmails(self.alice.id, patches, **fields))
+
+    async def test_set_emails(self):
+        """Mailboxes and flags change together, each Email as a whole; IMAP sees it by a modseq."""
+        await self.accept(message("one"), Filing(self.alice.id, flags=frozenset({"$Work"})))
+        await self.accept(message("two"), Filing(self.alice.id))
+        listing = await self.listing()
+        one, two = listing.uids
+        boxes = {m.name: m.id for m in await self.store.read(Mailboxes(self.alice.id))}
+        inbox, archive, trash = boxes["INBOX"], boxes["Archive"], boxes["Trash"]
+        answer = await self.set(
+            EmailPatch(one, MailboxPatch(frozenset({archive, trash}), frozenset({inbox}))),
+            EmailPatch(two, None, FlagsPatch(SEEN | FLAGGED)),
+            EmailPatch(999, None, FlagsPatch(SEEN)),
+            state=listing.modseq,
+        )
+        self.assertEqual((answer.before, answer.faults), (listing.modseq, {999: "notFound"}))
+        self.assertEqual(answer.modseq, (await self.listing()).modseq)
+        first, second = await self.emails(one, two)
+        self.assertEqual(
+            (first.mailbox_ids, first.flags),
+            ((trash, archive) if trash < archive else (archive, trash), {"$Work"}),
+        )
+        self.assertEqual((second.mailbox_ids, second.flags), ((inbox,), SEEN | FLAGGED))
+        self.assertEqual(await self.changed(EmailsSince, listing.modseq), [[], [two, one], []])
+        seen = await self.mailbox(self.alice, "INBOX", listing.modseq)
+        self.assertEqual((seen.vanished, [m.uid for m in seen.messages]), ((1,), [2]))
+        answer = await self.set(EmailPatch(one, None, FlagsPatch(remove=frozenset({"$WORK"}))))
+        self.assertEqual((await self.emails(one))[0].flags, frozenset())
+        for patch, fault in (
+            (MailboxPatch(frozenset(), frozenset({inbox})), "invalidProperties"),
+            (MailboxPatch(frozenset({999})), "invalidProperties"),
+            (MailboxPatch(replace=True), "invalidProperties"),
+        ):
+            answer = await self.set(EmailPatch(two, patch, FlagsPatch(replace=True)))
+            self.assertEqual(answer.faults, {two: fault})
+        many = frozenset(f"k{n}" for n in range(101))
+        answer = await self.set(EmailPatch(two, None, FlagsPatch(many)))
+        self.assertEqual(answer.faults, {two: "tooManyKeywords"})
+        self.assertEqual((await self.emails(two))[0].flags, SEEN | FLAGGED)
+        answer = await self.set(destroy=(one, 999))
+        self.assertEqual(answer.faults, {999: "notFound"})
+        self.assertEqual(list((await self.listing()).uids), [two])
+        await self.refused(StateMismatch, SetEmails(self.alice.id, (), (two,), state=listing.modseq))
+
+    async def test_set_emails_of_another(self):
+        """Another account's Emails are as none, and its mailboxes too."""
+        await self.accept(message(), Filing(self.alice.id), Filing(self.bob.id))
+        (mine,) = (await self.listing()).uids
+        (theirs,) = (await self.store.read(ListEmails(self.bob.id))).uids
+        box = (await self.store.read(Mailboxes(self.bob.id)))[0].id
+        answer = await self.set(
+            EmailPatch(theirs, None, FlagsPatch(SEEN)),
+            EmailPatch(mine, MailboxPatch(frozenset({box}))),
+            destroy=(theirs,),
+        )
+        self.assertEqual(answer.faults, {theirs: "notFound", mine: "invalidProperties"})
+        self.assertEqual((await self.emails(theirs, account=self.bob))[0].flags, frozenset())
+        for unit in (
+            PutMailbox(self.alice.id, box, own_name="x"),
+            PutMailbox(self.alice.id, None, box, "x"),
+            RemoveMailbox(self.alice.id, box),
+            PutEmail(self.alice.id, NewMessage(await staged(self.store, message()), 1.0), (box,)),
+        ):
+            await self.refused(NoSuchMailbox, unit)
+
+    async def test_set_emails_quota(self):
+        """One more place counts; a move does not."""
+        await self.accept(message(), Filing(self.alice.id))
+        (uid,) = (await self.listing()).uids
+        boxes = {m.name: m.id for m in await self.store.read(Mailboxes(self.alice.id))}
+        await self.store.commit(SetAccount(self.alice.address, (("message_quota", 1),)))
+        more = MailboxPatch(frozenset({boxes["Archive"]}))
+        answer = await self.set(EmailPatch(uid, more))
+        self.assertEqual(answer.faults, {uid: "overQuota"})
+        answer = await self.set(EmailPatch(uid, MailboxPatch(frozenset({boxes["Archive"]}), replace=True)))
+        self.assertEqual(answer.faults, {})
+        body = await staged(self.store, message("more"))
+        await self.refused(OverQuota, PutEmail(self.alice.id, NewMessage(body, 1.0), (boxes["INBOX"],)))
+
+    async def test_put_email(self):
+        """One Email in several mailboxes at once, in the thread that it belongs to."""
+        await self.accept(message(message_id="a@x"), Filing(self.alice.id))
+        (first,) = (await self.listing()).uids
+        boxes = [m.id for m in await self.store.read(Mailboxes(self.alice.id))][:2]
+        body = await staged(self.store, message(message_id="b@x", references="a@x"))
+        uid, thread = await self.store.commit(
+            PutEmail(self.alice.id, NewMessage(body, 7.0, SEEN), tuple(boxes))
+        )
+        (email,) = await self.emails(uid)
+        self.assertEqual(
+            (email.mailbox_ids, email.flags, email.received, email.thread_id),
+            (tuple(sorted(boxes)), SEEN, 7.0, thread),
+        )
+        self.assertEqual((await self.emails(first))[0].thread_id, thread)
+
+    async def test_mailboxes_by_id(self):
+        """Made beneath another, renamed, moved with what is beneath, ordered, given a role, removed."""
+
+        def put(*values, **fields):
+            return self.store.commit(PutMailbox(self.alice.id, *values, **fields))
+
+        work = await put(None, 0, "Work", sort_order=5)
+        deep = await put(None, work.id, "deep", subscribed=False)
+        self.assertEqual((work.sort_order, deep.name, deep.subscribed), (5, "Work/deep", False))
+        await put(work.id, own_name="Job")
+        old = await put(None, 0, "Old")
+        moved = await put(work.id, old.id)
+        self.assertEqual(moved.name, "Old/Job")
+        counts = await self.counts()
+        self.assertEqual(counts["Old/Job/deep"].mailbox.id, deep.id)
+        self.assertEqual((await put(deep.id, 0)).name, "deep")
+        await put(deep.id, special_use="")
+        names = {m.name: m.id for m in await self.store.read(Mailboxes(self.alice.id))}
+        for fault, unit in (
+            (RoleTaken, PutMailbox(self.alice.id, deep.id, special_use="\\Sent")),
+            (MailboxExists, PutMailbox(self.alice.id, deep.id, own_name="Sent")),
+            (MailboxExists, PutMailbox(self.alice.id, None, 0, "Sent")),
+            (MailboxRefused, PutMailbox(self.alice.id, old.id, work.id)),
+            (MailboxRefused, PutMailbox(self.alice.id, names["INBOX"], own_name="x")),
+            (MailboxRefused, PutMailbox(self.alice.id, None, 0, "a/b")),
+            (MailboxRefused, PutMailbox(self.alice.id, None, 0, "a\r\nb")),
+            (MailboxRefused, PutMailbox(self.alice.id, None, 0, "")),
+            (LimitReached, PutMailbox(self.alice.id, None, 0, "x" * 1001)),
+            (MailboxHasChild, RemoveMailbox(self.alice.id, old.id, True)),
+            (MailboxRefused, RemoveMailbox(self.alice.id, names["INBOX"], True)),
+        ):
+            await self.refused(fault, unit)
+        await self.accept(message(), Filing(self.alice.id, "deep"))
+        await self.refused(MailboxHasEmail, RemoveMailbox(self.alice.id, deep.id))
+        await self.store.commit(RemoveMailbox(self.alice.id, deep.id, True))
+        self.assertEqual(list((await self.listing()).uids), [])
+
+    async def test_objects(self):
+        """Small objects come, change and go under the account's modseq; each is its account's alone."""
+
+        def put(**fields):
+            return self.store.commit(SetObjects(self.alice.id, "thing", **fields))
+
+        made = await put(create=("one", "two"))
+        one, two = made.created
+        found = await self.store.read(Objects(self.alice.id, "thing"))
+        self.assertEqual((found.modseq, found.objects), (made.modseq, {one: "one", two: "two"}))
+        changed = await put(create=("three",), update=((one, "ONE"), (999, "")), destroy=(two, 998))
+        self.assertEqual(changed.missing, {998, 999})
+        self.assertEqual(
+            (await self.store.read(Objects(self.alice.id, "thing"))).objects,
+            {one: "ONE", changed.created[0]: "three"},
+        )
+        since = await self.store.read(ObjectsSince(self.alice.id, "thing", made.modseq))
+        lists = [list(dated.ids) for dated in (since.created, since.updated, since.destroyed)]
+        self.assertEqual(lists, [[changed.created[0]], [one], [two]])
+        self.assertIsNone(await self.store.read(ObjectsSince(self.alice.id, "thing", since.modseq + 9)))
+        theirs = await self.store.commit(SetObjects(self.bob.id, "thing", (), ((one, "x"),), (one,)))
+        self.assertEqual(theirs.missing, {one})
+        self.assertEqual((await self.store.read(Objects(self.alice.id, "other"))).objects, {})
+        await put(create=("four",), keep=2)
+        found = (await self.store.read(Objects(self.alice.id, "thing"))).objects
+        self.assertEqual(sorted(found.values()), ["four", "three"])
+        await self.refused(LimitReached, SetObjects(self.alice.id, "thing", ("x" * (OBJECT_OCTETS + 1),)))
+        self.assertEqual([each.entries for each in await self.news() if each.kind == "object"][0], {"thing"})
+
     async def test_client_follows(self):
         """A client that asks what changed since its last state has what there is, whatever happened."""
         for seed in range(4):
@@ -337,7 +528,7 @@ class Emailing:
         box = chance.choice(boxes)
         uids = tuple(chance.sample(range(1, 20), 4))
         references = " ".join(f"{chance.randint(1, 6)}@x" for _ in range(chance.randint(0, 2)))
-        what = chance.choice(["accept"] * 5 + ["flags"] * 4 + ["copy", "move", "expunge", "box", "sweep"])
+        what = chance.choice(["accept"] * 5 + ["flags"] * 4 + OTHERS)
         self.clock.advance(1)
         if what == "accept":
             text = message("s", message_id=f"{chance.randint(1, 6)}@x", references=references)
@@ -363,8 +554,49 @@ class Emailing:
                 ]
             )
             await self.store.commit(unit)
+        elif what == "set":
+            await self.store.commit(self.some_set(chance, boxes))
+        elif what == "put":
+            await self.store.commit(self.some_put(chance, boxes, await staged(self.store, message("put"))))
         else:
             await self.sweep()
+
+    def some_set(self, chance, boxes):
+        ids = [box.id for box in boxes] + [999]
+        flags = chance.choice([SEEN, FLAGGED, frozenset({"$Work"}), frozenset({"$work"})])
+        patches = tuple(
+            EmailPatch(
+                email_id,
+                chance.choice(
+                    [None, MailboxPatch(self.few(chance, ids), self.few(chance, ids), chance.random() < 0.3)]
+                ),
+                chance.choice(
+                    [None, FlagsPatch(flags, SEEN, chance.random() < 0.3), FlagsPatch(remove=flags)]
+                ),
+            )
+            for email_id in chance.sample(range(1, 30), 4)
+        )
+        return SetEmails(self.alice.id, patches, tuple(chance.sample(range(1, 30), 1)))
+
+    @staticmethod
+    def few(chance, ids):
+        return frozenset(chance.sample(ids, chance.randint(0, min(2, len(ids)))))
+
+    def some_put(self, chance, boxes, body):
+        box = chance.choice(boxes)
+        pick = chance.choice
+        return pick(
+            [
+                PutEmail(self.alice.id, NewMessage(body, 1.0, SEEN), (box.id, pick(boxes).id)),
+                PutMailbox(
+                    self.alice.id, pick([None, box.id]), pick([None, 0, pick(boxes).id]), pick(["a", "b"])
+                ),
+                PutMailbox(
+                    self.alice.id, box.id, sort_order=pick([1, 2]), subscribed=pick([None, True, False])
+                ),
+                RemoveMailbox(self.alice.id, box.id, chance.random() < 0.5),
+            ]
+        )
 
 
 ROLES = {"inbox", "drafts", "sent", "junk", "trash", "archive"}

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from mailftp.message.index import MessageIndex, index_message
-from mailftp.store import emails, queries, units
+from mailftp.store import email_units, emails, queries, units
 from mailftp.store.engine import HISTORY, Store, StoreFault
 from mailftp.store.feed import Feed, Hear, merge
 from mailftp.store.memory import (
@@ -18,11 +18,13 @@ from mailftp.store.memory import (
     app_passwords,
     appending,
     copying,
+    email_writing,
     hierarchy,
     listing,
     mail,
     maildrops,
     metadata,
+    objects,
     queue,
     reading,
     searching,
@@ -62,6 +64,11 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.CopyMessages: copying.copy_messages,
     units.MoveMessages: copying.move_messages,
     units.AppendMessages: appending.append_messages,
+    email_units.SetEmails: email_writing.set_emails,
+    email_units.PutEmail: email_writing.put_email,
+    email_units.PutMailbox: email_writing.put_mailbox,
+    email_units.RemoveMailbox: email_writing.remove_mailbox,
+    email_units.SetObjects: objects.set_objects,
     units.SetMetadata: metadata.set_metadata,
     units.SetUidls: maildrops.set_uidls,
     units.NoteRetrieved: maildrops.note_retrieved,
@@ -94,6 +101,8 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     emails.ThreadsById: by_email.threads_by_id,
     emails.ListEmails: by_email.list_emails,
     emails.CountMailboxes: by_email.count_mailboxes,
+    emails.Objects: objects.objects,
+    emails.ObjectsSince: objects.objects_since,
     emails.EmailsSince: by_email.emails_since,
     emails.ThreadsSince: by_email.threads_since,
     emails.MailboxesSince: by_email.mailboxes_since,

@@ -107,6 +107,8 @@ class Holder:
     created: dict[int, int] = field(default_factory=dict)
     #: By modseq; from the horizon on they are all there.
     notes: list[Note] = field(default_factory=list)
+    #: Kind -> id -> (modseq at which it was made, last changed, value).
+    objects: dict[str, dict[int, tuple[int, int, str]]] = field(default_factory=dict)
     horizon: int = 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mailftp.store import emails, queries, units
+from mailftp.store import email_units, emails, queries, units
 from mailftp.store.sqlite import (
     accepting,
     accounts,
@@ -14,12 +14,14 @@ from mailftp.store.sqlite import (
     appending,
     changing,
     copying,
+    email_writing,
     expunging,
     hierarchy,
     listing,
     mailboxes,
     maildrops,
     metadata,
+    objects,
     queue,
     reading,
     searching,
@@ -58,6 +60,11 @@ UNITS: dict[type, Callable[[Transaction, Any], Any]] = {
     units.CopyMessages: copying.copy_messages,
     units.MoveMessages: copying.move_messages,
     units.AppendMessages: appending.append_messages,
+    email_units.SetEmails: email_writing.set_emails,
+    email_units.PutEmail: email_writing.put_email,
+    email_units.PutMailbox: email_writing.put_mailbox,
+    email_units.RemoveMailbox: email_writing.remove_mailbox,
+    email_units.SetObjects: objects.set_objects,
     units.SetMetadata: metadata.set_metadata,
     units.SetUidls: maildrops.set_uidls,
     units.NoteRetrieved: maildrops.note_retrieved,
@@ -92,6 +99,8 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     emails.ThreadsById: by_email.threads_by_id,
     emails.ListEmails: by_email.list_emails,
     emails.CountMailboxes: by_email.count_mailboxes,
+    emails.Objects: objects.objects,
+    emails.ObjectsSince: objects.objects_since,
     emails.EmailsSince: changing.emails_since,
     emails.ThreadsSince: changing.threads_since,
     emails.MailboxesSince: changing.mailboxes_since,

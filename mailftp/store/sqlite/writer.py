@@ -23,6 +23,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from mailftp.message.index import MessageIndex
+from mailftp.store.email_units import PutEmail
 from mailftp.store.engine import SMALL_BODY, MissingBody, StoreFault, StoreFull
 from mailftp.store.feed import merge
 from mailftp.store.quota import MailQuota
@@ -86,6 +87,8 @@ def bodies_of(unit: Unit[Any]) -> tuple[StagedBody, ...]:
         return (unit.body,)
     if isinstance(unit, AppendMessages):
         return tuple(message.body for message in unit.messages)
+    if isinstance(unit, PutEmail):
+        return (unit.message.body,)
     if isinstance(unit, RecordOutcomes):
         return tuple(report.body for report in unit.reports)
     return ()
