@@ -75,6 +75,8 @@ class Attempt:
         self._ready: dict[bool, OutgoingBody] = {}
         self._verdicts: list[Verdict] = []
         self._stopping = False
+        #: Why it ends when it is cut.
+        self.ending = "the server was stopped"
         #: How the destination took it, and in words why it is silent, if it is.
         self.answer, self.reason = Answer.UNKNOWN, ""
 
@@ -115,11 +117,11 @@ class Attempt:
         except NotNow as fault:
             return for_all(self._job, fault)
         except CancelledError:
-            return for_all(self._job, _given_up())
+            return for_all(self._job, NotNow("4.3.2", self.ending))
         try:
             await self._try_all(hops, body)
         except CancelledError:
-            self._verdicts += [_deferred(recipient) for recipient in self._left]
+            self._verdicts += [self._deferred(recipient) for recipient in self._left]
         finally:
             if body.descriptor >= 0:
                 os.close(body.descriptor)
@@ -194,7 +196,7 @@ class Attempt:
             if not self._left:
                 return
         for recipient in self._left:
-            self._verdicts.append(_moved(last, recipient) if last else _deferred(recipient))
+            self._verdicts.append(_moved(last, recipient) if last else self._deferred(recipient))
 
     async def _try_host(self, hop: Hop, body: OutgoingBody) -> None:
         """Settle what is left by this host. Raises ConnectionFault with the rest still left."""
@@ -288,6 +290,9 @@ class Attempt:
                 )
                 self._verdicts.append(verdict)
 
+    def _deferred(self, recipient: QueueRecipient) -> Verdict:
+        return Verdict(recipient, Result.LATER, "4.3.2", self.ending)
+
     def _broken(self, hop: Hop, fault: ConnectionFault, permanent: bool) -> Verdict:
         """What is said of those that are left when no host does better."""
         remote = f"{hop.host} [{hop.address}]:{hop.port}"
@@ -322,14 +327,6 @@ def _moved(verdict: Verdict, recipient: QueueRecipient) -> Verdict:
         remote=verdict.remote,
         dialogue=verdict.dialogue,
     )
-
-
-def _given_up() -> NotNow:
-    return NotNow("4.3.2", "the server was stopped")
-
-
-def _deferred(recipient: QueueRecipient) -> Verdict:
-    return Verdict(recipient, Result.LATER, "4.3.2", "the server was stopped")
 
 
 def _wishes(handling: Handling, now: float) -> Wishes:

@@ -153,6 +153,14 @@ class Destinations:
         self._waiting.clear()
         return waiting
 
+    def drop(self, job: Job) -> None:
+        """Take out one that waits, if it still does."""
+        jobs = self._waiting.get(job.domain, deque())
+        if job in jobs:
+            jobs.remove(job)
+        if not jobs:
+            self._waiting.pop(job.domain, None)
+
     def _has_place(self, domain: str) -> bool:
         if self.full or self._running[domain] >= self._places(domain):
             return False

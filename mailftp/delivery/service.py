@@ -129,6 +129,8 @@ class DeliveryService(Service):
         self._stopping = False
         self._capturing = delivery.capture is not None
         self._subscription: Subscription | None = None
+        #: When the leases that are held were sure to hold for LEASE_SECONDS more, by the store's clock.
+        self._renewed = 0.0
         self._renewing = LoopingCall(self._renew)
         self._renewing.clock = reactor
         self._journal = Journal("delivery")
@@ -164,6 +166,7 @@ class DeliveryService(Service):
             self._journal.record("capturing", reason="delivery.capture is set: nothing is sent")
             return
         self._subscription = self._store.subscribe(self._hear)
+        self._renewed = self._now()
         self._renewing.start(RENEW_SECONDS, now=False)
         self._wake()
 
@@ -247,6 +250,9 @@ class DeliveryService(Service):
         """Begin what can begin; whether there may be more."""
         if self._stopping:
             return False
+        if not self._leases_hold() and not await self._renew():
+            self._look_later(BUSY_AGAIN)
+            return False
         for job in self._destinations.ready():
             self._begin(job)
         if not self._may_lease():
@@ -277,19 +283,41 @@ class DeliveryService(Service):
         if not self._stopping:
             self._set_timer(seconds)
 
-    async def _renew(self) -> None:
+    def _leases_hold(self) -> bool:
+        """The machine slept, or its clock was set: then what we work on may look as if nobody did, and we
+        would lease it ourselves once more and send it twice."""
+        return 0 <= self._now() - self._renewed < LEASE_SECONDS - RENEW_SECONDS
+
+    async def _renew(self) -> bool:
+        """Whether the store took it."""
         held = [*self._destinations.waiting, *(running.job for running in self._jobs.values())]
         ids = tuple(recipient.id for job in held for recipient in job.recipients)
-        if not ids:
-            return
+        began = self._now()
         try:
-            ours = await self._store.commit(RenewLeases(self._owner, ids, LEASE_SECONDS))
+            ours = await self._store.commit(RenewLeases(self._owner, ids, LEASE_SECONDS)) if ids else 0
+            self._renewed = began
+            if ours < len(ids):
+                self._journal.warn("lease_lost", leases=len(ids) - ours)
+                await self._give_up_lost()
         except StoreFault as fault:
             # The next round may still be in time.
             self._journal.warn("lease_not_renewed", reason=str(fault))
-            return
-        if ours < len(ids):
-            self._journal.warn("lease_lost", leases=len(ids) - ours)
+            return False
+        return True
+
+    async def _give_up_lost(self) -> None:
+        """Another process has taken what we held, and sends it now: what has not been sent here is not."""
+        for job in self._destinations.waiting:
+            if await self._lost(job):
+                self._destinations.drop(job)
+        for running in list(self._jobs.values()):
+            if running.trying is not None and await self._lost(running.job) and running.trying is not None:
+                running.attempt.ending = "another process has taken it over"
+                running.trying.cancel()
+
+    async def _lost(self, job: Job) -> bool:
+        ids = tuple(recipient.id for recipient in job.recipients)
+        return await self._store.commit(RenewLeases(self._owner, ids, LEASE_SECONDS)) < len(ids)
 
     # One job.
 

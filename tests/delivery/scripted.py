@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -296,17 +296,28 @@ class House:
             domains=("a.test",),
             delivery=Delivery(routes=routes, retry=(RETRY,), delay_warning=4 * RETRY, **delivery),
         )
-        self.store = MemoryStore(self.network.seconds)
+        #: What the wall clock is ahead of the one that only counts: it can be set.
+        self.ahead = 0.0
+        self.settings = settings
+        self.store = MemoryStore(self.now)
         result(self.store.start())
         self.alice = result(self.store.commit(AddAccount("alice@a.test", VERIFIER)))
-        self.service = DeliveryService(
+        self.service = self.deliverer()
+
+    def now(self) -> float:
+        return self.network.seconds() + self.ahead
+
+    def deliverer(self, hostname: str = "mx.a.test") -> DeliveryService:
+        """A delivery on this store; a node of another name, or the same one after a restart."""
+        settings = replace(self.settings, hostname=hostname)
+        return DeliveryService(
             settings,
             self.store,
             Table(),
-            Intake(settings, self.store, self.network.seconds),
+            Intake(settings, self.store, self.now),
             self.network,
             (("127.0.0.1", 1),),
-            now=self.network.seconds,
+            now=self.now,
             chance=lambda: 0.5,
         )
 
@@ -314,7 +325,7 @@ class House:
         body = result(Deferred.fromCoroutine(staged(self.store, message)))
         paths = tuple(map(ForwardPath, recipients))
         envelope = Transfer("alice@a.test", paths, PREFIX, context="smtp-1", **transfer)
-        return result(self.store.commit(Accept(body, self.network.seconds(), (), envelope))).queued
+        return result(self.store.commit(Accept(body, self.now(), (), envelope))).queued
 
     def run(self) -> None:
         """Until nobody works on anything any more, however long a far side takes."""
