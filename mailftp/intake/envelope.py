@@ -6,7 +6,6 @@ in the copies that are filed, which is final delivery (RFC 5321 section 4.4).
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
@@ -20,6 +19,9 @@ from mailftp.origin.inspection import Inspection
 from mailftp.store.records import Alias, Filing, ForwardPath, Handling, StagedBody, Transfer
 from mailftp.store.units import Accept, Submission
 from mailftp.wire.peer import Peer
+from mailftp.wire.tokens import Tokens
+
+_new_id = Tokens(8)
 
 #: The reverse-path for what an alias at a domain of ours sends on, and its `Transfer.return_to`.
 SendingOn = Callable[[Address, str], tuple[str, str]]
@@ -92,7 +94,7 @@ class Envelope:
     #: BINARYMIME: it is made a message of lines before it is kept.
     binary: bool = False
     #: Names the message in its Received field and in the log.
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    id: str = field(default_factory=_new_id)
     #: What its header told; `Intake.stage` feeds it.
     header: HeaderWatch = field(default_factory=HeaderWatch)
     #: Of a submitted message: whom it says it is from, and the Bcc that was taken out of it.

