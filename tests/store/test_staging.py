@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from mailftp.message.index import MessageIndex, index_message
 from mailftp.store.engine import MissingBody, StoreFault, StoreFull
-from mailftp.store.queries import Accounts, Bodies, Indexes, MailboxSince, OpenBody
+from mailftp.store.queries import Accounts, Bodies, Grants, Indexes, MailboxSince, OpenBody
 from mailftp.store.records import BodyRef, Filing, Verifier
 from mailftp.store.sqlite import SQLiteStore, engine, staging
 from mailftp.store.sqlite.dispatch import QUERIES
@@ -193,15 +193,20 @@ class Readers(StagingCase):
     async def test_broken_database(self):
         """A query that the database cannot do fails in words, and the next gets a fresh connection."""
 
+        used = []
+
         def broken(view, query):
+            used.append(view.connection)
             view.connection.execute("SELECT nothing")
 
-        self.patch(engine, "QUERIES", {Accounts: broken})
-        fault = await self.assertFailure(self.store.read(Accounts()), StoreFault)
+        # Not what the store itself asks when it has been opened.
+        self.patch(engine, "QUERIES", {**QUERIES, Grants: broken})
+        fault = await self.assertFailure(self.store.read(Grants()), StoreFault)
         self.assertIn("reading failed", str(fault))
-        self.assertEqual(self.store._connections, [])
+        self.assertNotIn(used[0], self.store._connections)
+        self.assertRaises(sqlite3.ProgrammingError, used[0].execute, "SELECT 1")
         self.patch(engine, "QUERIES", QUERIES)
-        self.assertEqual(len(await self.store.read(Accounts())), 1)
+        self.assertEqual(await self.store.read(Grants()), ())
         self.assertEqual(len(self.flushLoggedErrors(sqlite3.OperationalError)), 1)
 
 
