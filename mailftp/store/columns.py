@@ -14,11 +14,20 @@ from mailftp.store.criteria import All, HasFlag, Modseq, Received, Saved, Size, 
 class Columns(Protocol):
     """A mailbox's listing, or what is kept of it (mailftp.imap.mailbox_state)."""
 
-    uids: array[int]
-    modseqs: array[int]
-    sizes: array[int]
-    received: array[float]
-    flag_numbers: array[int]
+    @property
+    def uids(self) -> array[int]: ...
+
+    @property
+    def modseqs(self) -> array[int]: ...
+
+    @property
+    def sizes(self) -> array[int]: ...
+
+    @property
+    def received(self) -> array[float]: ...
+
+    @property
+    def flag_numbers(self) -> array[int]: ...
 
     @property
     def flag_sets(self) -> Sequence[frozenset[str]]: ...

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from twisted.internet.defer import Deferred, maybeDeferred
+
 from mailftp.settings import Settings
 from mailftp.store.engine import Store
 from mailftp.store.records import Account
@@ -26,6 +28,8 @@ class Ground:
     #: Seconds since the epoch.
     now: Callable[[], float]
     limits: Limits = Limits()
+    #: Runs what may take a while in a thread.
+    run: Callable[[Callable[[], Any]], Deferred[Any]] = maybeDeferred
 
 
 @dataclass(slots=True)

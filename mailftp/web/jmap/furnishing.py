@@ -5,6 +5,7 @@ from __future__ import annotations
 from mailftp.web.authentication import Authentication
 from mailftp.web.jmap.context import Ground
 from mailftp.web.jmap.core import add_core
+from mailftp.web.jmap.mail import add_mail
 from mailftp.web.jmap.pages import APIPage, SessionPage
 from mailftp.web.jmap.registry import Registry
 from mailftp.web.jmap.session import API
@@ -15,6 +16,7 @@ def make_registry(ground: Ground) -> Registry:
     """Every capability and method that there is."""
     registry = Registry()
     add_core(registry, ground.limits)
+    add_mail(registry)
     return registry
 
 

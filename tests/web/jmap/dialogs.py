@@ -32,8 +32,8 @@ class Dialog:
     turns: list[Turn]
 
 
-def load(folder: Path) -> Iterator[Dialog]:
-    files = sorted(folder.glob("*.txt"))
+def load(folder: Path, name: str = "*") -> Iterator[Dialog]:
+    files = sorted(folder.glob(f"{name}.txt"))
     if not files:
         raise AssertionError(f"no dialogues in {folder}")
     for file in files:
@@ -70,11 +70,14 @@ def play(
     account_id: str,
     ask: Callable[[list[list[Any]]], list[Any]],
     act: Callable[[str], None],
+    there: Callable[[], dict[str, str]],
 ) -> None:
+    """`there` are values that have a name of their own."""
     known: dict[str, Any] = {"account": account_id}
     for turn in dialog.turns:
         for action in turn.actions:
-            act(str(_filled(action, known)))
+            act(action)
+        known.update(there())
         calls = [
             [
                 name,
@@ -98,10 +101,6 @@ def play(
 def _filled(value: Any, known: dict[str, Any]) -> Any:
     if isinstance(value, str) and value.startswith("$") and value[1:] in known:
         return known[value[1:]]
-    if isinstance(value, str) and "$" in value:
-        for name, each in sorted(known.items(), reverse=True):
-            value = value.replace(f"${name}", str(each))
-        return value
     if isinstance(value, list):
         return [_filled(each, known) for each in value]
     if isinstance(value, dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from mailftp.store.units import SetAccount
@@ -11,23 +10,9 @@ from mailftp.web.authentication import KNOWN_SECONDS, read_authorization
 from mailftp.web.jmap.ijson import DEPTH
 from mailftp.web.jmap.request import CORE, Limits
 from tests.connector import advance
-from tests.web.jmap import dialogs
 from tests.web.jmap.site import ALICE, BOB, JMAPCase, basic
 
-DIALOGS = Path(__file__).parent / "dialogs"
 ECHO = {"using": [CORE], "methodCalls": [["Core/echo", {"a": 1}, "c"]]}
-
-
-class DialogTests(JMAPCase):
-    def test_dialogs(self) -> None:
-        """Every transcript in dialogs/."""
-        for dialog in dialogs.load(DIALOGS):
-            self.setUp()
-            dialogs.play(dialog, f"A{self.ids['bob']}", lambda calls: self.calls(*calls), self.act)
-
-    def act(self, words: str) -> None:
-        name, *arguments = words.split(" ")
-        getattr(self, f"do_{name}")(*arguments)
 
 
 class SessionTests(JMAPCase):
