@@ -206,6 +206,7 @@ class Server(MultiService):
         self._ending.append(self._stop_intakes)
         self._delivery = self._make_outbound(self.settings, rooms.intake)
         self._delivery.start()
+        base.idle_queue = lambda: self._delivery.idle if self._delivery is not None else "it has ended"
         self._ending.append(self._stop_outbound)
         self._open_doors(rooms)
         self._ending.append(self._close_doors)
@@ -457,6 +458,11 @@ class Outbound:
 
     def start(self) -> None:
         self._service.startService()
+
+    @property
+    def idle(self) -> str:
+        """Why the queue is not worked on, or ""."""
+        return self._service.idle
 
     async def stop(self) -> None:
         if self._service.running:

@@ -59,6 +59,7 @@ from mailftp.web.authentication import Authentication
 from mailftp.web.furnishing import make_root
 from mailftp.web.jmap.context import Ground
 from mailftp.web.jmap.furnishing import add_jmap
+from mailftp.web.monitoring import Health, Metrics, Watched
 from mailftp.web.root import Root
 from mailftp.web.server import HTTPFactory
 from mailftp.web.webmail.furnishing import Mail, add_webmail
@@ -125,6 +126,8 @@ class Foundations:
         self.authority = Authority(reactor.seconds)
         self.notifier = Notifier(reactor)
         self.limits = ConnectionLimits(0, 0)
+        #: Why the queue is not worked on, or "".
+        self.idle_queue: Callable[[], str] = lambda: "it is not begun"
         #: From this come the salts that unknown names are given; the same at each start.
         self.secret = b""
         self.follow(settings)
@@ -246,6 +249,16 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
     asked = Authentication(login, base.reactor)
     add_jmap(web, Ground(settings, base.store, time.time, run=base.files.run), asked)
     add_webmail(web, settings, _mail(base, settings, login), asked)
+    watched = Watched(
+        base.store,
+        base.limits,
+        base.reactor,
+        time.time,
+        base.watchers.counters.as_json,
+        lambda: base.idle_queue(),
+    )
+    web.at("/health", Health(settings.http.monitoring, watched))
+    web.at("/metrics", Metrics(settings.http.monitoring, watched))
     return Rooms(settings, login, Mechanisms(login.portal), intake, strangers, allowances, web, asked)
 
 

@@ -12,6 +12,7 @@ from mailftp.settings import Delivery
 from mailftp.store.records import Attempt, QueueMessage, RecipientState
 from mailftp.store.units import Outcome, RecordOutcomes
 from mailftp.wire.journal import Journal
+from mailftp.wire.tally import deliveries
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class Bookkeeping:
         journal = Journal(message.transfer.context or f"queue-{message.id}")
         for e in ended:
             verdict = e.verdict
+            domain = verdict.recipient.domain.lower()
             fields: dict[str, object] = {
                 "queue": message.id,
                 "sender": message.transfer.reverse_path,
@@ -132,11 +134,14 @@ class Bookkeeping:
             if verdict.recipient.id not in taken:
                 journal.warn("lease_lost", result=verdict.result.value, **fields)
             elif e.state is RecipientState.DELIVERED:
+                deliveries.add(domain, "delivered")
                 journal.record("delivered", delay=round(self._now() - message.accepted, 1), **fields)
             elif e.state is RecipientState.FAILED:
+                deliveries.add(domain, "bounced")
                 journal.record("bounced", **fields)
             else:
                 again = e.plan.next_attempt if e.plan and e.plan.next_attempt else self._now()
+                deliveries.add(domain, "deferred")
                 journal.record("deferred", retry_in=round(again - self._now(), 1), **fields)
 
 

@@ -127,6 +127,8 @@ class DeliveryService(Service):
         self._looking = self._look_again = self._voided = False
         self._look_ended: Deferred[None] | None = None
         self._stopping = False
+        #: Why the last look at the queue came to nothing.
+        self._trouble = ""
         self._capturing = delivery.capture is not None
         self._subscription: Subscription | None = None
         #: When the leases that are held were sure to hold for LEASE_SECONDS more, by the store's clock.
@@ -206,6 +208,13 @@ class DeliveryService(Service):
             if running.trying is not None:
                 running.trying.cancel()
 
+    @property
+    def idle(self) -> str:
+        """Why the queue is not worked on, or ""."""
+        if not self.running:
+            return "it is stopped"
+        return self._trouble
+
     # What is due.
 
     def _hear(self, changes: tuple[Change, ...]) -> None:
@@ -237,10 +246,13 @@ class DeliveryService(Service):
                 self._voided = True
             while await self._look_once() or self._look_again:
                 self._look_again = False
+            self._trouble = ""
         except StoreFault as fault:
+            self._trouble = f"the queue cannot be read: {fault}"
             self._journal.warn("queue_unreadable", reason=str(fault))
             self._look_later(BUSY_AGAIN)
         except Exception:
+            self._trouble = "an error in the server, which the log tells"
             self._journal.fault("delivery_fault")
             self._look_later(BUSY_AGAIN)
         finally:

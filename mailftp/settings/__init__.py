@@ -266,6 +266,11 @@ class HTTP:
     session_lifetime: float = _key(
         90 * 86400.0, "So long after it was signed in a browser is signed out, however often it came."
     )
+    monitoring: tuple[Network, ...] = _key(
+        (ip_network("127.0.0.0/8"), ip_network("::1")),
+        "Networks that may ask for /metrics (in the format of Prometheus) and /health. Behind a proxy it is "
+        "the client's address that counts.",
+    )
 
 
 _WHOSE = (

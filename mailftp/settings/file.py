@@ -232,6 +232,7 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "forwarded": one_of("x-forwarded", "forwarded"),
         "session_idle": seconds(60),
         "session_lifetime": seconds(60),
+        "monitoring": list_of(network()),
     },
     shape.FTP: {
         "passive_ports": port_range(),

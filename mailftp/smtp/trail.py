@@ -7,6 +7,7 @@ from twisted.python.failure import Failure
 from mailftp.intake.intake import Envelope
 from mailftp.smtp.syntax import Reply
 from mailftp.store.records import Accepted
+from mailftp.wire import tally
 from mailftp.wire.journal import Journal
 from mailftp.wire.peer import Peer
 
@@ -38,6 +39,7 @@ class Trail:
 
     def accepted(self, envelope: Envelope, accepted: Accepted, size: int) -> None:
         """`size` is the body's, in octets."""
+        tally.accepted_octets[self._journal.context.partition("-")[0]] += size
         named = ", ".join(str(recipient.address) for recipient in envelope.recipients[:_NAMED])
         self._journal.record(
             "accepted",

@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 from mailftp.store.queries import Query
 from mailftp.store.records import Change, StagedBody
 from mailftp.store.units import Unit
+from mailftp.wire.tally import Histogram
 
 R = TypeVar("R")
 
@@ -131,6 +132,9 @@ class Subscription(Protocol):
 
 
 class Store(ABC):
+    #: How long its commits took, where it has a disk.
+    commit_seconds: Histogram | None = None
+
     @abstractmethod
     def start(self) -> Deferred[None]:
         """Open it, upgrading an older schema. Fails with SchemaTooNew, or StoreFault in words."""

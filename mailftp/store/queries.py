@@ -25,6 +25,7 @@ from mailftp.store.records import (
     MaildropListing,
     MessageTexts,
     Places,
+    QueueFigures,
     QueueFilter,
     QueueMessage,
     ReadyItem,
@@ -345,6 +346,11 @@ class QueueAttempts(Query[tuple[Attempt, ...]]):
 class NextDue(Query[float | None]):
     """Seconds from now, by the database's clock, until LeaseDue would find something; None when
     nothing waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth(Query[QueueFigures]):
+    """How much waits."""
 
 
 #: Those that may take long.

@@ -529,3 +529,15 @@ NEW_ACCOUNT_MAILBOXES: Mapping[str, str] = {
     "Trash": "\\Trash",
     "Archive": "\\Archive",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFigures:
+    """Recipients by what becomes of them."""
+
+    waiting: int
+    #: Of those that wait: what is being tried now.
+    leased: int
+    held: int
+    #: When the oldest message that still has to go somewhere was accepted; None where there is none.
+    oldest: float | None

@@ -102,6 +102,7 @@ class ConnectionFactory(ServerFactory):
             self._log_refusal(connection.peer, reason)
             return reason
         self._connections.add(connection)
+        self.wiring.limits.come[self.wiring.service] += 1
         if not self._sweep.running:
             # Should it end all the same, the next connection begins it anew.
             self._sweep.start(SWEEP, now=False).addErrback(partial(self._journal.fault, "sweep"))
@@ -110,6 +111,7 @@ class ConnectionFactory(ServerFactory):
     def leave(self, connection: Connection) -> None:
         """Take a connection that had entered out of the count."""
         self._connections.discard(connection)
+        self.wiring.limits.gone[self.wiring.service] += 1
         self.wiring.limits.leave(connection.peer)
         if self._connections:
             return

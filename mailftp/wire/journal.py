@@ -13,6 +13,7 @@ from time import time
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+from mailftp.wire.tally import events as _counted
 from mailftp.wire.tokens import Tokens
 
 _LOG = Logger(namespace="mailftp")
@@ -54,6 +55,8 @@ class Journal:
         )
 
     def _emit(self, level: object, event: str, fields: dict[str, object]) -> None:
+        service, dash, _ = self.context.partition("-")
+        _counted[event, service if dash else ""] += 1
         # What Logger.emit does, without its look at every level's name and a Logger made for each access.
         _LOG.observer(
             {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from mailftp.wire.peer import Peer
 
 
@@ -17,6 +19,9 @@ class ConnectionLimits:
         self.total = total
         self.per_address = per_address
         self.open = 0
+        #: Connections that have come and gone, by service.
+        self.come: Counter[str] = Counter()
+        self.gone: Counter[str] = Counter()
         self._counts: dict[tuple[int, int], int] = {}
 
     def enter(self, peer: Peer) -> str | None:

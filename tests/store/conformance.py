@@ -33,6 +33,7 @@ from mailftp.store.queries import (
     NextDue,
     OpenBody,
     QueueAttempts,
+    QueueDepth,
     QueueList,
 )
 from mailftp.store.quota import UNLIMITED
@@ -42,6 +43,7 @@ from mailftp.store.records import (
     Filing,
     Flagged,
     ForwardPath,
+    QueueFigures,
     QueueFilter,
     RecipientState,
     StagedBody,
@@ -746,6 +748,21 @@ class Conformance:
         self.assertEqual(await self.store.read(NextDue()), 0)
         await self.lease(seconds=60)
         self.assertEqual(await self.store.read(NextDue()), 60)
+
+    async def test_depth(self):
+        """QueueDepth counts recipients by state, and knows when the oldest unfinished message came."""
+        self.assertEqual(await self.store.read(QueueDepth()), QueueFigures(0, 0, 0, None))
+        began = self.clock.seconds()
+        await self.queue("a@one.test", "b@two.test")
+        self.clock.advance(5)
+        second = await self.queue("c@one.test")
+        await self.store.commit(ActOnQueue(QueueAction.HOLD, (second,)))
+        self.assertEqual(await self.store.read(QueueDepth()), QueueFigures(2, 0, 1, began))
+        (leased,) = await self.lease(1)
+        self.assertEqual(await self.store.read(QueueDepth()), QueueFigures(2, 1, 1, began))
+        await self.lease(1)
+        await self.record(*(outcome(r, DELIVERED) for m in (leased,) for r in m.recipients))
+        self.assertEqual((await self.store.read(QueueDepth())).waiting, 1)
 
     async def test_lease_ends(self):
         """A lease that ran out is given again under the next number, and the first owner's outcome is

@@ -125,6 +125,7 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.QueueList: reading.queue_list,
     queries.QueueAttempts: reading.queue_attempts,
     queries.NextDue: reading.next_due,
+    queries.QueueDepth: reading.queue_depth,
 }
 
 

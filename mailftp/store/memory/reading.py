@@ -19,6 +19,7 @@ from mailftp.store.queries import (
     NextDue,
     OpenBody,
     QueueAttempts,
+    QueueDepth,
     QueueList,
     ReadStart,
     Subscriptions,
@@ -29,6 +30,7 @@ from mailftp.store.records import (
     BodyRef,
     Mailbox,
     MailboxChanges,
+    QueueFigures,
     QueueFilter,
     QueueMessage,
     RecipientState,
@@ -133,3 +135,13 @@ def queue_attempts(state: State, query: QueueAttempts) -> tuple[Attempt, ...]:
 def next_due(state: State, query: NextDue) -> float | None:
     due = [r.due for r in state.recipients.values() if r.state is RecipientState.WAITING]
     return max(0.0, min(due) - state.now()) if due else None
+
+
+def queue_depth(state: State, query: QueueDepth) -> QueueFigures:
+    there = list(state.recipients.values())
+    return QueueFigures(
+        waiting=sum(r.state is RecipientState.WAITING for r in there),
+        leased=sum(bool(r.lease_owner) for r in there),
+        held=sum(r.state is RecipientState.HELD for r in there),
+        oldest=min((m.accepted for m in state.queue.values() if m.finished is None), default=None),
+    )

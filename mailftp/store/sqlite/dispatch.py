@@ -123,4 +123,5 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.QueueList: reading.queue_list,
     queries.QueueAttempts: reading.queue_attempts,
     queries.NextDue: reading.next_due,
+    queries.QueueDepth: reading.queue_depth,
 }

@@ -98,6 +98,7 @@ class SQLiteStore(Store):
             index,
             self._batch_done,
         )
+        self.commit_seconds = self._writer.seconds
         self._thread: threading.Thread | None = None
         self._open = False
         self._stopped: Deferred[None] | None = None

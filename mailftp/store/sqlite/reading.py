@@ -27,6 +27,7 @@ from mailftp.store.queries import (
     NextDue,
     OpenBody,
     QueueAttempts,
+    QueueDepth,
     QueueList,
     ReadStart,
     Subscriptions,
@@ -38,6 +39,7 @@ from mailftp.store.records import (
     Mailbox,
     MailboxChanges,
     Message,
+    QueueFigures,
     QueueMessage,
     QueueRecipient,
 )
@@ -283,3 +285,15 @@ def next_due(view: View, query: NextDue) -> float | None:
     row = view.one("SELECT min(due) FROM queue_recipients WHERE state = 'waiting'")
     assert row is not None
     return None if row[0] is None else max(0.0, row[0] - view.now())
+
+
+def queue_depth(view: View, query: QueueDepth) -> QueueFigures:
+    # The first two by indexes that hold all that is asked.
+    row = view.one(
+        "SELECT (SELECT count(*) FROM queue_recipients WHERE state = 'waiting'),"
+        " (SELECT count(*) FROM queue_recipients WHERE lease_owner <> ''),"
+        " (SELECT count(*) FROM queue_recipients WHERE state = 'held'),"
+        " (SELECT min(accepted) FROM queue_messages WHERE finished IS NULL)"
+    )
+    assert row is not None
+    return QueueFigures(*row)

@@ -18,6 +18,7 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from time import perf_counter
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -38,6 +39,7 @@ from mailftp.store.sqlite.sweeping import Sweep
 from mailftp.store.sqlite.transaction import ReadyBody, Transaction, select_all
 from mailftp.store.units import Accept, AppendMessages, RecordOutcomes, Unit
 from mailftp.wire.journal import Journal
+from mailftp.wire.tally import Histogram
 
 #: What one transaction takes at most: beyond, the first of a batch would wait for the last.
 BATCH_UNITS = 500
@@ -130,6 +132,8 @@ class Writer:
         self._journal = Journal("store")
         #: Commits so far, for tests and benchmarks.
         self.commits = 0
+        #: From a batch taken up to its last octet on the disk.
+        self.seconds = Histogram()
 
     def open(self) -> None:
         """Before `run`, on any thread. Raises StoreFault."""
@@ -178,6 +182,7 @@ class Writer:
 
     def _write(self, jobs: list[Job]) -> None:
         batch = Batch(jobs)
+        began = perf_counter()
         try:
             self._make_ready(batch)
             self._commit(batch, [job for job in jobs if job.fault is None])
@@ -189,6 +194,7 @@ class Writer:
                 if not job.committed:
                     job.fault = job.fault or StoreFault("the store failed")
             self.close()
+        self.seconds.observe(perf_counter() - began)
         self._answered(jobs, merge(batch.changes))
         self._bound_wal()
 
