@@ -267,7 +267,7 @@ def _mail(base: Foundations, settings: Settings, login: Login) -> Mail:
     passwords = Passwords(base.hashing, settings.auth.argon2, base.reactor)
     # Where others say who somebody is, a password in the store would be one more that opens the account.
     own = base.portal is None and not base.checkers
-    return Mail(base.store, login, time.time, passwords.make_verifier if own else None)
+    return Mail(base.store, login, time.time, passwords.make_verifier if own else None, run=base.files.run)
 
 
 def answering_address(settings: Settings) -> str:

@@ -25,9 +25,11 @@ def message(number: int, size: int = 0) -> bytes:
 class Account:
     """bob of a server of its own."""
 
+    kind = RunningServer
+
     def __init__(self, case: Any, settings: str = "") -> None:
         self.case = case
-        self.server = RunningServer(case, "example.test", settings=settings)
+        self.server = self.kind(case, "example.test", settings=settings)
         self.user = self.server.add_account("bob", PASSWORD)
         self.server.start()
         self.folder = self.server.folder.parent

@@ -77,6 +77,9 @@ class SigningInCase(TestCase):
         base: str = "https://mx.a.test/",
         peer: str = "192.0.2.9",
         cookie: str | None = None,
+        rest: tuple[str, ...] = (),
+        query: dict[str, str] | None = None,
+        text: bool = False,
         **fields: str | None,
     ) -> tuple[int, Any]:
         """(status, what was told). The fields replace those of our own pages; None takes one away."""
@@ -89,11 +92,13 @@ class SigningInCase(TestCase):
             parse_host("mx.a.test"),
             base,
             "GET" if body is None else "POST",
-            {},
+            query or {},
             b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode(),
             {"host": "mx.a.test", "user-agent": "Browser 1", "cookie": cookie, **header},
+            rest,
         )
-        page = self.root._pages[tuple(path.encode().split(b"/")[1:])]
+        places = {**self.root._beneath, **self.root._pages}
+        page = places[tuple(path.encode().split(b"/")[1:])]
         found = page.answer(visit)
         answer: Answer = found if isinstance(found, Answer) else await found
         self.answer = answer
@@ -101,7 +106,7 @@ class SigningInCase(TestCase):
             self.set.append(answer.headers["Set-Cookie"])
             for name, morsel in SimpleCookie(answer.headers["Set-Cookie"]).items():
                 self.cookies[name] = morsel.value
-        return answer.status, json.loads(answer.body)
+        return answer.status, answer.body.decode() if text else json.loads(answer.body)
 
     async def sign_in(self, stay: bool = False, **more: Any) -> tuple[int, Any]:
         return await self.ask(

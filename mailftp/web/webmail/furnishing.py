@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from mailftp.accounts.avatars import IMailAccount
 from mailftp.accounts.login import Login
@@ -22,6 +22,7 @@ from mailftp.web.webmail.assets import assets, shell
 from mailftp.web.webmail.browsers import Browsers
 from mailftp.web.webmail.cookies import token_of
 from mailftp.web.webmail.crossing import from_our_pages
+from mailftp.web.webmail.messages import MessageDocument, Run
 from mailftp.web.webmail.signing_in import Door, OwnPassword, SessionList, SignIn, SignOut, WhoAmI
 from mailftp.wire.eager import eager
 
@@ -36,6 +37,8 @@ class Mail:
     now: Callable[[], float]
     #: Of a new password; None where it is not the store that knows the passwords.
     make_verifier: Callable[[str], Coroutine[Deferred[Any], Any, Verifier]] | None = None
+    #: Does work in a thread.
+    run: Run = maybeDeferred
 
 
 def add_webmail(root: Root, settings: Settings, mail: Mail, authentication: Authentication) -> None:
@@ -50,6 +53,7 @@ def add_webmail(root: Root, settings: Settings, mail: Mail, authentication: Auth
     root.at("/session/list", SessionList(door))
     if mail.make_verifier is not None:
         root.at("/session/password", OwnPassword(door, mail.store, mail.make_verifier))
+    root.beneath("/message", MessageDocument(authentication, mail.store, mail.run))
     authentication.proofs.append(CookieProof(browsers, mail.store))
 
 
