@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -61,6 +61,8 @@ class Answer:
     kind: str = "text/plain; charset=utf-8"
     status: int = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
+    #: In place of `body`: sent as it is made, no faster than the client takes it.
+    pieces: AsyncGenerator[bytes, None] | None = None
 
 
 class Page:

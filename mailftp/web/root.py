@@ -23,6 +23,7 @@ from mailftp.web.forwarded import Origin, behind, forwarded, x_forwarded
 from mailftp.web.hosts import Host, HostFault, OwnHosts, parse_host
 from mailftp.web.pages import BODY, Answer, IVisit, Page, Visit, refusal
 from mailftp.web.reception import Reception, take_whole
+from mailftp.web.streaming import Streaming
 from mailftp.wire.journal import Journal
 from mailftp.wire.peer import Peer
 
@@ -47,6 +48,7 @@ DEEPEST = 4
 #: Statuses that have no body, and no fields that describe one (RFC 9110 sections 15.3.5 and 15.4.5).
 _BODYLESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 
+_JOURNAL = Journal("http")
 _WRONG = refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong here, try again later")
 
 
@@ -72,7 +74,7 @@ class Root:
         self._beneath: dict[tuple[bytes, ...], Page] = {}
         self._below: dict[bytes, IResource] = {}
         self._limits: dict[bytes, int] = {}
-        self._journal = Journal("http")
+        self._journal = _JOURNAL
 
     def at(self, path: str, page: Page) -> None:
         """`path` is "/a/b", from the root."""
@@ -307,6 +309,10 @@ def _write(request: Any, answer: Answer) -> None:
         request.setHeader(name, value)
     if answer.status not in _BODYLESS:
         request.setHeader("Content-Type", answer.kind)
+    if answer.pieces is not None and request.method != b"HEAD":
+        Streaming(request, answer.pieces, _JOURNAL).begin()
+        return
+    if answer.status != HTTPStatus.NO_CONTENT and answer.pieces is None:
         request.setHeader("Content-Length", str(len(answer.body)))
     request.write(b"" if request.method == b"HEAD" else answer.body)
     request.finish()

@@ -56,8 +56,26 @@ class SettlingClock(Clock):
         super().advance(amount)
 
 
+class SettlingSink:
+    """A large body goes to a file, which a thread writes."""
+
+    def __init__(self, sink: Any, threads: Threads) -> None:
+        self._sink, self._threads = sink, threads
+        self.abort = sink.abort
+
+    def write(self, data: bytes) -> Deferred[None] | None:
+        later = self._sink.write(data)
+        return None if later is None else self._threads.owed(later)
+
+    def finish(self) -> Deferred[Any]:
+        return self._threads.owed(self._sink.finish())
+
+
 class SettlingStore(SQLiteStore):
     threads: Threads
+
+    def stage(self) -> Any:
+        return SettlingSink(super().stage(), self.threads)
 
     def start(self) -> Deferred[None]:
         return self.threads.owed(super().start())

@@ -24,6 +24,7 @@ from tests.store.ordering import Ordering
 from tests.store.searching import Searching
 from tests.store.steering import Steering
 from tests.store.tracing import Tracing
+from tests.store.uploading import Uploading
 from tests.store.web_sessions import WebSessions
 
 
@@ -40,6 +41,7 @@ class SQLiteConformance(
     Searching,
     Steering,
     Tracing,
+    Uploading,
     WebSessions,
     Conformance,
     TestCase,

@@ -55,6 +55,18 @@ class Response:
         return self.body.decode()
 
 
+def chunks(octets: bytes) -> tuple[bytes, bytes]:
+    """A chunked body, and what comes after it."""
+    body = b""
+    while True:
+        size, _, octets = octets.partition(b"\r\n")
+        length = int(size, 16)
+        assert len(octets) >= length + 2, "a response is cut"
+        body, octets = body + octets[:length], octets[length + 2 :]
+        if not length:
+            return body, octets
+
+
 def responses(octets: bytes, head: bool = False) -> list[Response]:
     """Every response in what a server sent."""
     found = []
@@ -63,6 +75,10 @@ def responses(octets: bytes, head: bool = False) -> list[Response]:
         assert blank, start
         line, _, fields = start.partition(b"\r\n")
         headers = BytesParser().parsebytes(fields + b"\r\n\r\n", headersonly=True)
+        if headers.get("Transfer-Encoding") == "chunked" and not head:
+            body, octets = chunks(octets)
+            found.append(Response(int(line.split(b" ")[1]), headers, body))
+            continue
         length = 0 if head else int(headers.get("Content-Length", "0"))
         assert len(octets) >= length, "a response is cut"
         found.append(Response(int(line.split(b" ")[1]), headers, octets[:length]))

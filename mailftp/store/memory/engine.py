@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from mailftp.message.index import MessageIndex, index_message
 from mailftp.store import email_units, emails, queries, units
+from mailftp.store import uploads as store_uploads
 from mailftp.store.engine import HISTORY, Store, StoreFault
 from mailftp.store.feed import Feed, Hear, merge
 from mailftp.store.memory import (
@@ -30,6 +31,7 @@ from mailftp.store.memory import (
     searching,
     sorting,
     tracing,
+    uploads,
     web_sessions,
 )
 from mailftp.store.memory import emails as by_email
@@ -79,6 +81,7 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.RecordOutcomes: queue.record_outcomes,
     units.ActOnQueue: queue.act_on_queue,
     units.SetRoute: queue.set_route,
+    store_uploads.KeepUpload: uploads.keep_upload,
 }
 
 _QUERIES: dict[type, Callable[[State, Any], Any]] = {
@@ -126,6 +129,7 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.QueueAttempts: reading.queue_attempts,
     queries.NextDue: reading.next_due,
     queries.QueueDepth: reading.queue_depth,
+    store_uploads.UploadsById: uploads.uploads_by_id,
 }
 
 
@@ -175,6 +179,7 @@ class MemoryStore(Store):
         if not self._open:
             return fail(StoreFault("the store is not open"))
         state = self._state
+        uploads.forget_uploads(state)
         state.sweep()
         queue.sweep(state)
         answer: Deferred[R] = maybeDeferred(_UNITS[type(unit)], state, unit)

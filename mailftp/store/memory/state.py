@@ -112,6 +112,13 @@ class Holder:
     horizon: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    account_id: int
+    body: BodyRef
+    created: float
+
+
 @dataclass(slots=True)
 class Recipient:
     id: int
@@ -204,6 +211,8 @@ class State:
         self.queue: dict[int, Queued] = {}
         self.recipients: dict[int, Recipient] = {}
         self.attempts: dict[int, list[Attempt]] = {}
+        #: By id, ascending.
+        self.uploads: dict[int, Uploaded] = {}
         self.changes: list[Change] = []
         self._last: dict[str, int] = {}
 

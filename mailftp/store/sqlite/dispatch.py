@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mailftp.store import email_units, emails, queries, units
+from mailftp.store import uploads as store_uploads
 from mailftp.store.sqlite import (
     accepting,
     accounts,
@@ -29,6 +30,7 @@ from mailftp.store.sqlite import (
     sweeping,
     texts,
     tracing,
+    uploads,
     web_sessions,
 )
 from mailftp.store.sqlite import emails as by_email
@@ -75,6 +77,7 @@ UNITS: dict[type, Callable[[Transaction, Any], Any]] = {
     units.RecordOutcomes: queue.record_outcomes,
     units.ActOnQueue: queue.act_on_queue,
     units.SetRoute: queue.set_route,
+    store_uploads.KeepUpload: uploads.keep_upload,
     sweeping.Sweep: sweeping.sweep,
     sweeping.KeepIndex: sweeping.keep_index,
 }
@@ -124,4 +127,5 @@ QUERIES: dict[type, Callable[[View, Any], Any]] = {
     queries.QueueAttempts: reading.queue_attempts,
     queries.NextDue: reading.next_due,
     queries.QueueDepth: reading.queue_depth,
+    store_uploads.UploadsById: uploads.uploads_by_id,
 }

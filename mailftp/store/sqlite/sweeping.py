@@ -15,6 +15,7 @@ from mailftp.store.sqlite.blobs import Blobs
 from mailftp.store.sqlite.expunging import drop_emails, forget_expunged, note_taken
 from mailftp.store.sqlite.mailboxes import next_modseq
 from mailftp.store.sqlite.transaction import Transaction
+from mailftp.store.sqlite.uploads import forget_uploads
 from mailftp.store.units import Unit
 
 #: Rows of each kind that one sweep looks at.
@@ -54,7 +55,7 @@ def sweep(tx: Transaction, unit: Sweep) -> bool:
     )
     dropped = _drop_bodies(tx, unit)
     _drop_strays(tx, unit)
-    return PIECE in (removed, forgotten, dropped, forget_expunged(tx, PIECE))
+    return PIECE in (removed, forgotten, dropped, forget_expunged(tx, PIECE), forget_uploads(tx, PIECE))
 
 
 def _remove_mail(tx: Transaction) -> int:
@@ -95,6 +96,7 @@ def _drop_bodies(tx: Transaction, unit: Sweep) -> int:
     marked = tx.all(
         "SELECT body_id, EXISTS (SELECT 1 FROM emails WHERE emails.body_id = u.body_id)"
         " OR EXISTS (SELECT 1 FROM queue_messages AS q WHERE q.body_id = u.body_id)"
+        " OR EXISTS (SELECT 1 FROM uploads AS b WHERE b.body_id = u.body_id)"
         " FROM unused_bodies AS u WHERE since <= ? LIMIT ?",
         (tx.now - unit.grace, PIECE),
     )

@@ -38,6 +38,7 @@ from mailftp.store.sqlite.staging import Staging
 from mailftp.store.sqlite.sweeping import Sweep
 from mailftp.store.sqlite.transaction import ReadyBody, Transaction, select_all
 from mailftp.store.units import Accept, AppendMessages, RecordOutcomes, Unit
+from mailftp.store.uploads import KeepUpload
 from mailftp.wire.journal import Journal
 from mailftp.wire.tally import Histogram
 
@@ -85,7 +86,7 @@ class _Lost(Exception):
 
 
 def bodies_of(unit: Unit[Any]) -> tuple[StagedBody, ...]:
-    if isinstance(unit, Accept):
+    if isinstance(unit, Accept | KeepUpload):
         return (unit.body,)
     if isinstance(unit, AppendMessages):
         return tuple(message.body for message in unit.messages)

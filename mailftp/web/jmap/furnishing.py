@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from mailftp.web.authentication import Authentication
+from mailftp.web.jmap.blob_pages import DownloadPage, UploadPage
 from mailftp.web.jmap.context import Ground
 from mailftp.web.jmap.core import add_core
 from mailftp.web.jmap.mail import add_mail
 from mailftp.web.jmap.pages import APIPage, SessionPage
 from mailftp.web.jmap.registry import Registry
-from mailftp.web.jmap.session import API
+from mailftp.web.jmap.session import API, DOWNLOAD, UPLOAD
 from mailftp.web.root import Root
 
 
@@ -24,3 +25,5 @@ def add_jmap(root: Root, ground: Ground, authentication: Authentication) -> None
     registry = make_registry(ground)
     root.at("/.well-known/jmap", SessionPage(authentication, registry))
     root.at(f"/{API}", APIPage(authentication, ground, registry))
+    root.beneath(f"/{UPLOAD}", UploadPage(authentication, ground))
+    root.beneath(f"/{DOWNLOAD}", DownloadPage(authentication, ground))
