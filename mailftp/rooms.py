@@ -36,6 +36,7 @@ from mailftp.files.homes import Homes
 from mailftp.files.rules import Rulebook
 from mailftp.files.threads import FileThreads
 from mailftp.ftp.events import IFileWatcher, Watchers
+from mailftp.ftp.ledger import Ledger
 from mailftp.ftp.pace import Allowances
 from mailftp.ftp.server import FTPFactory
 from mailftp.ftp.transfer_log import TransferLog
@@ -118,6 +119,7 @@ class Foundations:
         #: What is sent from files is read by its threads where the page cache does not have it.
         self.reader = PooledReader(reactor)
         self.locks = MaildropLocks()
+        self.ledger = Ledger(reactor, settings.data / "ftp-counts.sqlite", self.files)
         self.greylist = Greylist(settings.data / "greylist.sqlite", self.files.run)
         self._locks_file = settings.data / "maildrops.lock"
         self.visits = Visits()
@@ -156,6 +158,7 @@ class Foundations:
         yield _nothing, self._finish_transfer_log
         yield self.reader.startService, self.reader.stopService
         yield lambda: None, lambda: self.files.run(self.greylist.close)
+        yield self.ledger.start, self.ledger.stop
         yield self.hashing.start, self.hashing.stop
         yield self.store.start, self.store.stop
         yield self.sessions.start, self.sessions.stop
@@ -203,7 +206,14 @@ class Rooms:
         )
         made: ConnectionFactory
         if protocol == "ftp":
-            made = FTPFactory(wiring, self.login, base.reactor, self.allowances, watchers=base.watchers)
+            made = FTPFactory(
+                wiring,
+                self.login,
+                base.reactor,
+                self.allowances,
+                watchers=base.watchers,
+                ledger=base.ledger,
+            )
         elif protocol == "dns":
             made = QueryFactory(wiring, base.authority)
         elif protocol == "pop3":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from operator import or_
 
@@ -17,6 +17,10 @@ ANONYMOUS = "anonymous"
 REMEMBERED = 1024
 
 
+#: What a table says of an account, or leaves as it was said before.
+_SAID = ("umask", "names", "daily_upload", "daily_download", "ratio")
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What holds for one account, whatever the folder."""
@@ -25,6 +29,16 @@ class Terms:
     umask: int
     #: Files, folders and links that it may have; None for no limit.
     names: int | None
+    #: Octets of a day, and those downloaded for each that was uploaded, beyond `credit`; None for no limit.
+    daily_upload: int | None = None
+    daily_download: int | None = None
+    ratio: float | None = None
+    credit: int = 0
+
+    @property
+    def counted(self) -> bool:
+        """Whether what it moves has to be known."""
+        return not self.daily_upload is self.daily_download is self.ratio is None
 
 
 class Rulebook:
@@ -53,13 +67,15 @@ class Rulebook:
         return self._policies.setdefault(made, made)
 
     def terms(self, account: str) -> Terms:
-        tls, umask, names = self._ftp.tls, self._ftp.umask, None
+        found = Terms(self._ftp.tls == "required", self._ftp.umask, None)
         for each in self._ftp.accounts:
             if self.fits(each.accounts, account):
-                tls = "required" if "required" in (each.tls, self._ftp.tls) else "optional"
-                umask = umask if each.umask is None else each.umask
-                names = names if each.names is None else each.names
-        return Terms(tls == "required", umask, names)
+                said = {name: value for name in _SAID if (value := getattr(each, name)) is not None}
+                if each.ratio is not None:
+                    said["credit"] = each.credit
+                required = "required" in (each.tls, self._ftp.tls)
+                found = replace(found, tls_required=required, **said)
+        return found
 
     def folders(self, account: str) -> tuple[FTPFolder, ...]:
         return tuple(folder for folder in self._ftp.folders if self.fits(folder.accounts, account))

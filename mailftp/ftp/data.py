@@ -52,6 +52,10 @@ class IDataConnection(Protocol):
     def peer(self) -> Peer:
         """The other end."""
 
+    @property
+    def moved(self) -> int:
+        """Octets that have gone or come."""
+
     def send(self, data: bytes) -> None: ...
 
     def stream_file(self, descriptor: int, offset: int, length: int) -> Deferred[int]: ...
@@ -139,8 +143,8 @@ class DataConnection(Connection):
     _done: Deferred[None] | None = None
     _handle_then: SSL.Connection | None = None
     _gone: Failure | None = None
-    #: Octets that came.
-    _came = 0
+    #: Octets that came, and that went in a stream that is over.
+    _came = _went = 0
     #: How fast an upload may be, and what runs while the last of it is paid for.
     _rate: Pace | None = None
     _resting: IDelayedCall | None = None
@@ -162,7 +166,15 @@ class DataConnection(Connection):
     @property
     def moved(self) -> int:
         """Octets that have gone or come, for whoever looks on."""
-        return self._came if self._stream is None else self._stream.sent
+        return self._came + self._went + (0 if self._stream is None else self._stream.sent)
+
+    def end_stream(self) -> None:
+        self._note_stream()
+        super().end_stream()
+
+    def _note_stream(self) -> None:
+        if self._stream is not None:
+            self._went += self._stream.sent
 
     def stream_file(self, descriptor: int, offset: int, length: int) -> Deferred[int]:
         return send_file(self, descriptor, offset, length, self._pacing()).addErrback(_why)
@@ -264,6 +276,7 @@ class DataConnection(Connection):
                 waiting = self._write(data)
                 if waiting is not None:
                     waiting.addErrback(lambda _: None)
+        self._note_stream()
         super().lost(reason)
 
     def closed(self, reason: Failure) -> None:

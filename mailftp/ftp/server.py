@@ -18,11 +18,13 @@ from mailftp.accounts.login import LoggedIn, Login
 from mailftp.accounts.names import full_name
 from mailftp.files.home import IHome, Path
 from mailftp.files.rules import ANONYMOUS, Rulebook
+from mailftp.files.rules import Terms as AccountTerms
 from mailftp.ftp.addresses import PassiveAddresses, Resolve
 from mailftp.ftp.channel import KEPT, DataChannel
 from mailftp.ftp.commands import COMMANDS
 from mailftp.ftp.data import DataConnections
 from mailftp.ftp.events import Event, Watchers, What
+from mailftp.ftp.ledger import Ledger
 from mailftp.ftp.pace import Allowances
 from mailftp.ftp.session import Crowded, Session, Terms
 from mailftp.ftp.syntax import reply, shown
@@ -94,6 +96,7 @@ class FTPConnection(Connection):
     _idle_time: float | None = None
     _login: Deferred[LoggedIn] | None = None
     _logged_in: LoggedIn | None = None
+    _terms: AccountTerms | None = None
 
     def opened(self) -> None:
         factory = self.factory
@@ -224,6 +227,7 @@ class FTPConnection(Connection):
         self._logged_in, self.data.allowance = found, allowance
         self.data.others = self.factory.rulebook.fxp(found.name)
         self.user_name = found.name
+        self._terms = self.factory.rulebook.terms(found.name)
         self.tell(What.LOGIN)
         return IHome(found.avatar)
 
@@ -233,6 +237,10 @@ class FTPConnection(Connection):
     def end_transfer(self) -> None:
         if self.data.allowance is not None:
             self.data.allowance.end()
+
+    def book(self, up: int = 0, down: int = 0) -> None:
+        if self._terms is not None:
+            self.factory.ledger.book(self.user_name, self._terms, up, down)
 
     def _end_session(self) -> None:
         """The account was removed, or its password changed."""
@@ -354,8 +362,8 @@ class FTPFactory(ConnectionFactory):
     """Serves `ftp`, or with a wiring that says so `ftps`.
 
     `reactor` opens and makes data connections; their clock is that of the wiring. `allowances` are shared by
-    the services, whose logins are counted together, and so are `watchers`; `resolve` gives the IPv4 address
-    of a host's name.
+    the services, whose logins are counted together, and so are `watchers` and `ledger`; `resolve` gives the
+    IPv4 address of a host's name.
     """
 
     protocol = FTPConnection
@@ -368,6 +376,7 @@ class FTPFactory(ConnectionFactory):
         allowances: Allowances | None = None,
         resolve: Resolve | None = None,
         watchers: Watchers | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         super().__init__(wiring)
         if wiring.tls is not None:
@@ -376,6 +385,7 @@ class FTPFactory(ConnectionFactory):
         self.addresses = PassiveAddresses(wiring.settings.ftp, look_up, wiring.clock)
         self.rulebook = Rulebook(wiring.settings.ftp)
         self.watchers = watchers or Watchers()
+        self.ledger = ledger or Ledger(wiring.clock)
         self.allowances = allowances or Allowances(self.rulebook)
         self.login = login
         self.reactor = reactor

@@ -110,6 +110,9 @@ class Outside(Protocol):
 
     def end_transfer(self) -> None: ...
 
+    def book(self, up: int = 0, down: int = 0) -> None:
+        """Count octets against what the account may move; negative ones did not move. Raises UsedUp."""
+
     def transferring(self, under_way: bool) -> None:
         """The control connection is not idle while data moves."""
 

@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import Deferred, fail
 
-from mailftp.files.home import Cut, Denied, FileFault, Intent, ISink, Path
+from mailftp.files.home import Cut, Denied, FileFault, Intent, ISink, NoRoom, Path
 from mailftp.ftp.data import DataFault, DataLost, IDataConnection
+from mailftp.ftp.ledger import UsedUp
 from mailftp.ftp.newlines import FromNetwork
 from mailftp.ftp.session import Argument, Command, Session, Transfer, fault_code
 from mailftp.ftp.syntax import SyntaxFault, printable, reply
@@ -26,6 +27,26 @@ class Running:
         self._session = session
         self._transfer = session.transfer = Transfer(direction, path)
         self.opened = False
+        #: Octets that were counted before they moved, and that are known to have moved.
+        self._booked = self._moved = 0
+        self._connection: IDataConnection | None = None
+
+    def book(self, size: int) -> None:
+        """So many octets are about to be sent. Raises SyntaxFault when they may not."""
+        try:
+            self._session.outside.book(down=size)
+        except UsedUp as used_up:
+            raise SyntaxFault(450, str(used_up)) from None
+        self._booked = size
+
+    def sends_on(self, connection: IDataConnection, sent: int) -> None:
+        """What was booked goes over this connection, or has gone already."""
+        self._connection, self._moved = connection, sent
+
+    def give_back(self) -> None:
+        """It failed: what was booked and did not move does not count."""
+        moved = self._moved + (0 if self._connection is None else self._connection.moved)
+        self._session.outside.book(down=min(0, moved - self._booked))
 
     async def open(self, what: str, told: str = "") -> IDataConnection:
         """Say that data comes, in the words of `told` if there are any, and have its connection. Raises
@@ -78,6 +99,7 @@ async def run(
     try:
         size = await work(running)
     except (DataFault, DataLost, SyntaxFault, FileFault) as error:
+        running.give_back()
         code, text = running.outcome(error)
         record.end(text, 0)
         if running.opened:
@@ -110,12 +132,15 @@ async def _retrieve(session: Session, running: Running, path: Path, offset: int,
         # What RANG asks for beyond the end is not there: draft-bryan-ftp-range-08 section 4.3.
         length = max(0, min(source.size, source.size if until is None else until) - offset)
         running.expects(length)
+        running.book(length)
         running.announce(f"{printable(path[-1])} ({length} octets)")
         whole = not session.representation.ascii and offset + length <= len(source.head) and not data.paced
         sent = data.send_whole(source.head[offset : offset + length]) if whole else 0
         if whole and sent == length and not data.aimed:
             return length
         connection = await data.open()
+        # A small file has left us whole when anything of it is known.
+        running.sends_on(connection, length if whole else 0)
         if session.representation.ascii:
             sent = await connection.stream_text(source.descriptor)
         elif whole:
@@ -198,6 +223,10 @@ async def _receive(
         came += len(data)
         if limit is not None and came > limit:
             return fail(Denied("More came than RANG said"))
+        try:
+            session.outside.book(up=len(data))
+        except UsedUp as used_up:
+            return fail(NoRoom(str(used_up)))
         return sink.write(data if lines is None else lines.feed(data))
 
     await connection.receive(write)

@@ -303,6 +303,10 @@ class FTPAccounts:
     tls: str = _key("optional", '"required": neither a login nor a data connection of theirs without TLS.')
     umask: int | None = _key(None, "The umask of their files and folders, in place of `ftp.umask`.")
     names: int | None = _key(None, "Files, folders and links that one of them may have.")
+    daily_upload: int | None = _key(None, "Octets that each of them may upload in a day (UTC).")
+    daily_download: int | None = _key(None, "Octets that each of them may download in a day (UTC).")
+    ratio: float | None = _key(None, "Octets that each of them may download for each that it has uploaded.")
+    credit: int = _key(0, "Octets that may be downloaded before the ratio counts.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ from mailftp.settings.values import (
     path,
     path_or_none,
     port_range,
+    ratio,
     seconds,
     seconds_or_never,
     shown,
@@ -271,6 +272,10 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "tls": one_of("optional", "required"),
         "umask": mode(),
         "names": whole(1, 10**9),
+        "daily_upload": size(1),
+        "daily_download": size(1),
+        "ratio": ratio(100_000),
+        "credit": size(0),
     },
     shape.FTPFolder: {
         "name": matching(r"(?!\.{1,2}$)[^/\x00-\x1f]{1,255}", "one name, without a slash"),

@@ -232,6 +232,18 @@ def seconds(least: float = 0.0, most: float = LONGEST_TIME) -> Kind[float]:
     return Kind(f'seconds {range_}, or a time such as "5m" (units: s, m, h, d or w)', read)
 
 
+def ratio(most: float) -> Kind[float]:
+    """A number that may have a fraction."""
+
+    def read(value: object, place: Place) -> float:
+        number = float(_number(value))
+        if not 0 <= number <= most:
+            raise Wrong(f"{shown(value)} is out of range")
+        return number
+
+    return Kind(f"a number from 0 to {most:g}, such as 0.5", read)
+
+
 def seconds_or_never(least: float) -> Kind[float | None]:
     timed = seconds(least)
 

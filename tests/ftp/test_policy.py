@@ -530,4 +530,4 @@ class Documented(SynchronousTestCase):
         blocks = re.findall(r"\.\. code-block:: toml\n\n((?:    .*\n|\n)+)", page)
         self.assertGreater(len(blocks), 4)
         read = parse_settings(textwrap.dedent("".join(blocks)).encode(), ROOT / "x.toml", certificates=False)
-        self.assertEqual([len(read.ftp.rules), len(read.ftp.limits), len(read.ftp.accounts)], [3, 2, 2])
+        self.assertEqual([len(read.ftp.rules), len(read.ftp.limits), len(read.ftp.accounts)], [3, 2, 3])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.interop.running import RunningServer
+from tests.interop.running import RunningServer, program, run
 
 
 class SessionsTests(SynchronousTestCase):
@@ -66,3 +66,22 @@ class SessionsTests(SynchronousTestCase):
         self.assertEqual([line.split()[8] for line in lines], ["/whole", "/half"])
         self.assertEqual([line.split()[17] for line in lines], ["c", "i"])
         self.assertEqual(self.server.cli("ftp", "who").returncode, 1)
+
+
+class CountsTests(SynchronousTestCase):
+    def test_over_a_restart(self) -> None:
+        """What curl fetched before the server's restart counts after it."""
+        server = RunningServer(self, "a.test")
+        server.configure('[[ftp.accounts]]\ndaily_download = "1KB"\n')
+        server.add_account("alice", "wonderland")
+        home = server.folder / "data" / "files" / "a.test" / "alice"
+        home.mkdir(parents=True)
+        (home / "f").write_bytes(bytes(600))
+        # 19: CURLE_FTP_COULDNT_RETR_FILE.
+        for status in (0, 19):
+            server.start()
+            url = f"ftp://127.0.0.1:{server.ports['ftp']}/f"
+            curl = program("curl", "curl")
+            done = run(curl, "-sS", "--max-time", "50", "-u", "alice@a.test:wonderland", url)
+            self.assertEqual((done.returncode, len(done.stdout)), (status, 0 if status else 600), done.stderr)
+            server.stop()
