@@ -27,7 +27,8 @@ from contextlib import ExitStack
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
-from benchmarks.side_by_side import Bench, children
+from benchmarks.ftp_rows import tree
+from benchmarks.side_by_side import Bench
 from tests.ports import free_ports
 
 #: Connections that bring mail, in so many processes.
@@ -142,7 +143,7 @@ def relay(port: int, login: bool, sink: Sink, messages: int, destinations: int) 
 def memory(root: int) -> float:
     """Proportional set size of a process and its children, MiB."""
     total = 0
-    for one in children(root):
+    for one in tree(root):
         try:
             rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
         except OSError:

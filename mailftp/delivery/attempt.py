@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReacto
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from mailftp.delivery.at_hand import BodiesAtHand
 from mailftp.delivery.destinations import Answer, Connections, Link
 from mailftp.delivery.release import release
 from mailftp.delivery.routes import Hop, Router
@@ -61,6 +62,7 @@ class Means:
     #: Seconds since the epoch.
     now: Callable[[], float] = time.time
     transports: Transports = field(default_factory=Transports)
+    at_hand: BodiesAtHand = field(default_factory=BodiesAtHand)
 
 
 class Attempt:
@@ -344,7 +346,9 @@ async def load_body(means: Means, message: QueueMessage) -> OutgoingBody:
     StoreFault or OSError."""
     transfer, ref = message.transfer, message.body
     if not ref.large:
-        (data,) = await means.store.read(Bodies((ref,)))
+        data = means.at_hand.get(message.id)
+        if data is None:
+            (data,) = await means.store.read(Bodies((ref,)))
         return OutgoingBody(
             transfer.prefix,
             len(data),

@@ -29,6 +29,8 @@ START = 2
 DEAD_SECONDS = 120.0
 #: Destinations that are asked about one by one when nothing else may be leased: each is a look at an index.
 AMONG = 200
+#: Messages that wait in memory for a destination.
+WAITING = 500
 #: Destinations of which it is remembered how they answered: the rest begin anew.
 REMEMBERED = 10_000
 
@@ -81,6 +83,16 @@ class Destinations:
         self._records: OrderedDict[str, _Record] = OrderedDict()
         self._unproven = 0
         self.total = 0
+
+    @property
+    def waiting_count(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def may_wait(self, domain: str) -> bool:
+        """Whether one more may wait for it in memory, in place of in the store."""
+        if self._unproven_full and not self._is_proven(domain):
+            return False
+        return len(self._waiting.get(domain, ())) < WAITING
 
     @property
     def full(self) -> bool:

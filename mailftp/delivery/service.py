@@ -38,9 +38,10 @@ from mailftp.dns.resolver import Resolver
 from mailftp.intake.intake import Intake
 from mailftp.settings import DeliveryRule, Settings
 from mailftp.store.engine import Store, StoreFault, Subscription
+from mailftp.store.names import domain_of
 from mailftp.store.queries import NextDue
-from mailftp.store.records import Change, QueueMessage, QueueRecipient
-from mailftp.store.units import LeaseDue, RenewLeases, VoidLeases
+from mailftp.store.records import Change, QueueMessage, QueueRecipient, StagedBody, Transfer
+from mailftp.store.units import Claim, LeaseDue, RenewLeases, VoidLeases
 from mailftp.wire.journal import Journal
 
 T = TypeVar("T")
@@ -49,6 +50,8 @@ T = TypeVar("T")
 LEASE_SECONDS, RENEW_SECONDS = 120.0, 40.0
 #: Recipients leased at a time.
 BATCH = 100
+#: Jobs that run and wait here, beyond which what is accepted waits in the store.
+CLAIMS = 1000
 #: Seconds until we look again, though nothing was due or all that is due is busy: a clock may be set.
 LOOK_AGAIN, BUSY_AGAIN = 600.0, 5.0
 #: Seconds that attempts have to end by themselves when the service stops.
@@ -125,6 +128,13 @@ class DeliveryService(Service):
         self._numbers = 0
         self._timer: IDelayedCall | None = None
         self._looking = self._look_again = self._voided = False
+        #: Something may be due that is not leased; and the busy destinations that it was all for when last
+        #: looked at.
+        self._backlog = True
+        self._fruitless: frozenset[str] | None = None
+        #: Claims that are being committed.
+        self._claims = 0
+        self._intake = intake
         self._look_ended: Deferred[None] | None = None
         self._stopping = False
         #: Why the last look at the queue came to nothing.
@@ -170,6 +180,7 @@ class DeliveryService(Service):
         self._subscription = self._store.subscribe(self._hear)
         self._renewed = self._now()
         self._renewing.start(RENEW_SECONDS, now=False)
+        self._intake.outbound = self
         self._wake()
 
     def stopService(self) -> Deferred[None]:
@@ -179,6 +190,8 @@ class DeliveryService(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
+        if self._intake.outbound is self:
+            self._intake.outbound = None
         if self._subscription is not None:
             self._subscription.cancel()
         self._set_timer(None)
@@ -265,28 +278,35 @@ class DeliveryService(Service):
         if not self._leases_hold() and not await self._renew():
             self._look_later(BUSY_AGAIN)
             return False
-        for job in self._destinations.ready():
-            self._begin(job)
+        self._begin_ready()
+        self._fruitless = None
         if not self._may_lease():
             # The end of any job wakes us.
+            self._backlog = True
             return False
-        wait = await self._store.read(NextDue())
-        if wait is None or wait > 0:
-            self._look_later(LOOK_AGAIN if wait is None else min(wait, LOOK_AGAIN))
+        if not self._backlog and not await self._is_due():
             return False
-        if not self._may_lease():
-            return False
-        among = self._destinations.among
-        if among is not None and not among:
-            return False
-        busy = self._destinations.busy
-        leased = await self._store.commit(LeaseDue(self._owner, LEASE_SECONDS, BATCH, busy, among))
+        self._backlog = True
+        busy, among = self._destinations.busy, self._destinations.among
+        leased: tuple[QueueMessage, ...] = ()
+        if self._may_lease() and (among is None or among):
+            leased = await self._store.commit(LeaseDue(self._owner, LEASE_SECONDS, BATCH, busy, among))
         for message in leased:
             for job in _jobs_of(message, self._rules):
                 self._destinations.enter(job)
-        if not leased:
+        if not leased and await self._is_due():
+            # All of it is for those who can take no more.
+            self._fruitless = busy
             self._look_later(BUSY_AGAIN)
         return bool(leased)
+
+    async def _is_due(self) -> bool:
+        """Whether anything is; else we look when the first will be."""
+        wait = await self._store.read(NextDue())
+        self._backlog = wait is not None and wait <= 0
+        if not self._backlog:
+            self._look_later(LOOK_AGAIN if wait is None else min(wait, LOOK_AGAIN))
+        return self._backlog
 
     def _may_lease(self) -> bool:
         return not self._stopping and not self._destinations.full
@@ -331,7 +351,43 @@ class DeliveryService(Service):
         ids = tuple(recipient.id for recipient in job.recipients)
         return await self._store.commit(RenewLeases(self._owner, ids, LEASE_SECONDS)) < len(ids)
 
+    # What is accepted now.
+
+    def claim(self, transfer: Transfer) -> Claim | None:
+        """Leave a message that can begin soon to us; not while others have waited for longer."""
+        if self._stopping or not self._voided or self._backlog or transfer.handling.hold_until:
+            return None
+        domains = {domain_of(path.address) for path in transfer.recipients}
+        held = self._claims + self._destinations.waiting_count + self._destinations.total
+        if held + len(domains) > CLAIMS or not all(map(self._destinations.may_wait, domains)):
+            return None
+        self._claims += 1
+        return Claim(self._owner, LEASE_SECONDS)
+
+    def claimed(self, message: QueueMessage | None, body: StagedBody) -> None:
+        self._claims -= 1
+        if message is None:
+            return
+        if self._stopping:
+            for job in _jobs_of(message, self._rules):
+                back = for_all(job, NotNow("4.3.2", "the server was stopped"))
+                recording = self._record(message, back, self._now())
+                Deferred.fromCoroutine(recording).addErrback(self._fault)
+            return
+        self._means.at_hand.keep(message.id, body.data)
+        for job in _jobs_of(message, self._rules):
+            self._destinations.enter(job)
+        self._begin_ready()
+
     # One job.
+
+    def _begin_ready(self) -> None:
+        """All that may; after a sleep a look at the queue renews the leases first."""
+        if not self._leases_hold():
+            self._wake()
+            return
+        for job in self._destinations.ready():
+            self._begin(job)
 
     def _begin(self, job: Job) -> None:
         self._numbers += 1
@@ -349,7 +405,12 @@ class DeliveryService(Service):
     def _end(self, number: int, job: Job) -> None:
         attempt = self._jobs.pop(number).attempt
         self._destinations.leave(job.domain, attempt.answer, attempt.reason)
-        self._wake()
+        if self._stopping:
+            return
+        if self._backlog and not (self._fruitless and self._fruitless <= self._destinations.busy):
+            self._wake()
+        else:
+            self._begin_ready()
 
     async def _work(self, running: _Running) -> None:
         job, started = running.job, self._now()
@@ -385,6 +446,8 @@ class DeliveryService(Service):
             await deferLater(self._reactor, RECORD_AGAIN)
         taken = frozenset(recorded)
         books.log(message, ended, taken)
+        if len(ended) == len(message.transfer.recipients):
+            self._means.at_hand.forget(message.id)
         if unit.reports and len(taken) < len(ended):
             await self._report_alone(message, [e for e in ended if e.verdict.recipient.id in taken], started)
 

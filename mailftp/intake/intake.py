@@ -33,6 +33,7 @@ from mailftp.intake.envelope import (
 )
 from mailftp.intake.expansion import Expansion, Route
 from mailftp.intake.header import WatchedSink
+from mailftp.intake.outbound import Outbound
 from mailftp.intake.refused import Refused
 from mailftp.intake.scrutiny import Scrutiny
 from mailftp.intake.senders import Senders
@@ -97,6 +98,8 @@ class Intake:
         self._full: OrderedDict[int, float] = OrderedDict()
         self._senders = Senders(self._directory, store, now)
         self._subscription = store.subscribe(self._hear)
+        #: Who sends what leaves as soon as it is accepted, while somebody does.
+        self.outbound: Outbound | None = None
 
     def stop(self) -> Deferred[None]:
         """Hear no more of the store, and ask nothing more; fires when the last socket is closed."""
@@ -305,7 +308,13 @@ class Intake:
         limits = self._settings.submission
         submitted = submission(envelope, limits.daily_messages, limits.daily_new_recipients)
         unit = acceptance(envelope, body, self._settings.hostname, self._now(), self._sending_on, submitted)
-        return self._store.commit(unit).addErrback(self._not_kept, envelope, body)
+        outbound = self.outbound
+        claim = None if outbound is None or unit.transfer is None else outbound.claim(unit.transfer)
+        if outbound is None or claim is None:
+            return self._store.commit(unit).addErrback(self._not_kept, envelope, body)
+        accepted = self._store.commit(replace(unit, claim=claim))
+        accepted.addBoth(_hand_over, outbound, body)
+        return accepted.addErrback(self._not_kept, envelope, body)
 
     async def _tell_success(self, envelope: Envelope, accepted: Accepted) -> Accepted:
         """Before the 250, so that a crash in between loses no report: the message is then sent again."""
@@ -470,6 +479,11 @@ class Intake:
 def _check_enabled(address: Address, account: Account) -> None:
     if account.disabled:
         raise Refused(550, "5.2.1", f"{address} takes no mail at present")
+
+
+def _hand_over(answer: Accepted | Failure, outbound: Outbound, body: StagedBody) -> Accepted | Failure:
+    outbound.claimed(answer.claimed if isinstance(answer, Accepted) else None, body)
+    return answer
 
 
 def _capture_address(capture: str | None) -> Address | None:

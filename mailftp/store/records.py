@@ -348,6 +348,8 @@ class Accepted:
     queued: int | None
     #: Those of the unit's `forwards`.
     forwarded: tuple[int, ...] = ()
+    #: What the unit's `claim` took.
+    claimed: QueueMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,15 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """Who is to send a message as soon as it is accepted: its recipients are under a lease from the start, as
+    if LeaseDue had taken them at once."""
+
+    owner: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Accept(Unit[Accepted]):
     """Take responsibility for a message: the mailbox rows and the queue rows of one 250, in one
     transaction.
@@ -209,6 +218,8 @@ class Accept(Unit[Accepted]):
     #: What leaves under other reverse-paths than `transfer`, because an alias sends it on.
     forwards: tuple[Transfer, ...] = ()
     submission: Submission | None = None
+    #: Of `transfer`; for one that is held until later there is none.
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)

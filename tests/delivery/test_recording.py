@@ -65,7 +65,7 @@ class RecordingTests(SynchronousTestCase):
 
     def test_reports_go_alone(self) -> None:
         self.recording.record(unit(1))
-        report = Accept(StagedBody(b"", 0, b""), 0.0)
+        report = Accept(StagedBody(0, b""), 0.0)
         self.recording.record(unit(2, reports=(report,)))
         self.assertEqual(self.store.recipients, [[1], [2]])
 

@@ -15,6 +15,7 @@ from tests.store.aliasing import Aliasing
 from tests.store.annotations import Annotations
 from tests.store.app_passwording import AppPasswording
 from tests.store.appending import Appending
+from tests.store.claiming import Claiming
 from tests.store.conformance import Conformance
 from tests.store.copying import Copying
 from tests.store.emailing import Emailing
@@ -33,6 +34,7 @@ class SQLiteConformance(
     Annotations,
     AppPasswording,
     Appending,
+    Claiming,
     Copying,
     Emailing,
     Hierarchy,

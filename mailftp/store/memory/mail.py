@@ -31,12 +31,14 @@ from mailftp.store.records import (
     Flagged,
     Mailbox,
     Message,
+    QueueMessage,
     Transfer,
 )
 from mailftp.store.threads import thread_keys
 from mailftp.store.units import (
     Accept,
     AddAccount,
+    Claim,
     CreateMailbox,
     Expunge,
     RemoveAccount,
@@ -122,11 +124,23 @@ def admit(state: State, unit: Accept) -> Accepted:
     filed = file_body(state, body, (*unit.filings, *copies(state, unit)), unit.received)
     if unit.submission is not None:
         note_submission(state, unit.submission)
-    queued = None
+    queued = claimed = None
     if unit.transfer is not None:
         queued = _enqueue(state, body, unit.transfer, unit.received)
+        if unit.claim is not None:
+            claimed = _claim(state, queued, unit.claim)
     forwarded = tuple(_enqueue(state, body, transfer, unit.received) for transfer in unit.forwards)
-    return Accepted(filed, queued, forwarded)
+    return Accepted(filed, queued, forwarded, claimed)
+
+
+def _claim(state: State, message_id: int, claim: Claim) -> QueueMessage:
+    message = state.queue[message_id]
+    for recipient in message.recipients:
+        recipient.attempts, recipient.ahead = 1, 0.0
+        recipient.lease_owner, recipient.lease_until = claim.owner, state.now() + claim.seconds
+    # Nobody else hears of it: there is nothing to do.
+    state.changes.pop()
+    return message.value(message.recipients)
 
 
 def file_body(

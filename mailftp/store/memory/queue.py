@@ -93,7 +93,7 @@ def record_outcomes(state: State, unit: RecordOutcomes) -> tuple[int, ...]:
         except NoSuchAccount:
             continue  # Whoever was to be told is gone.
         admit(state, report)
-    if taken:
+    if any(recipient.unfinished for recipient in taken):
         state.changes.append(Change("queue"))
     return tuple(recipient.id for recipient in taken)
 

@@ -10,9 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mailftp.store import flags as flag_sets
-from mailftp.store.engine import MissingBody, NoSuchAccount, OverQuota
+from mailftp.store.engine import SMALL_BODY, MissingBody, NoSuchAccount, OverQuota
 from mailftp.store.names import domain_of, first_attempt, mailbox_name
-from mailftp.store.records import Accepted, Change, Filing, StagedBody, Transfer
+from mailftp.store.records import (
+    Accepted,
+    BodyRef,
+    Change,
+    Filing,
+    QueueMessage,
+    QueueRecipient,
+    RecipientState,
+    StagedBody,
+    Transfer,
+)
 from mailftp.store.sqlite.mailboxes import make_mailbox
 from mailftp.store.sqlite.submitting import submit
 from mailftp.store.sqlite.transaction import ReadyBody, Transaction
@@ -36,14 +46,16 @@ def admit(tx: Transaction, unit: Accept, hold_to_quota: bool) -> Accepted:
         filings += submit(tx, body_id, unit.submission)
     if filings:
         filed = file_body(tx, body_id, ready, filings, unit.received, hold_to_quota)
-    queued = None
+    queued = claimed = None
     if unit.transfer is not None:
-        queued = _enqueue(tx, body_id, ready, unit.transfer, unit.received)
+        queued = _enqueue(tx, body_id, ready, unit.transfer, unit.received, unit.claim is not None)
+        if unit.claim is not None:
+            claimed = _claim(tx, queued, BodyRef(body_id, ready.size, ready.size > SMALL_BODY), unit)
     forwarded = tuple(_enqueue(tx, body_id, ready, transfer, unit.received) for transfer in unit.forwards)
     if not filed and queued is None and not forwarded:
         # Nothing names it. It is swept after the grace time like any other.
         tx.run("INSERT OR REPLACE INTO unused_bodies (body_id, since) VALUES (?, ?)", (body_id, tx.now))
-    return Accepted(filed, queued, forwarded)
+    return Accepted(filed, queued, forwarded, claimed)
 
 
 def keep_body(tx: Transaction, staged: StagedBody, ready: ReadyBody) -> int:
@@ -171,7 +183,15 @@ def _find_thread(tx: Transaction, account_id: int, keys: Sequence[bytes]) -> int
     return next((known[key] for key in keys if key in known), None)
 
 
-def _enqueue(tx: Transaction, body_id: int, ready: ReadyBody, transfer: Transfer, received: float) -> int:
+def _enqueue(
+    tx: Transaction,
+    body_id: int,
+    ready: ReadyBody,
+    transfer: Transfer,
+    received: float,
+    claimed: bool = False,
+) -> int:
+    """The row of the message, and those of its recipients unless they are `claimed`."""
     handling = transfer.handling
     message_id = tx.insert(
         "INSERT INTO queue_messages (body_id, body_size, accepted, reverse_path, prefix, account_id, ret,"
@@ -198,6 +218,8 @@ def _enqueue(tx: Transaction, body_id: int, ready: ReadyBody, transfer: Transfer
             handling.hold_until,
         ),
     )
+    if claimed:
+        return message_id
     first, ahead = first_attempt(handling, tx.now)
     tx.each(
         "INSERT INTO queue_recipients (message_id, address, domain, state, next_attempt, due, orcpt, notify)"
@@ -217,3 +239,45 @@ def _enqueue(tx: Transaction, body_id: int, ready: ReadyBody, transfer: Transfer
     )
     tx.changes.append(Change("queue"))
     return message_id
+
+
+def _claim(tx: Transaction, message_id: int, body: BodyRef, unit: Accept) -> QueueMessage:
+    """Recipients whose first attempt has begun. Nobody else hears of them: there is nothing to do."""
+    assert unit.transfer is not None and unit.claim is not None, "only what is claimed is asked about"
+    owner, until = unit.claim.owner, tx.now + unit.claim.seconds
+    recipients = []
+    for path in unit.transfer.recipients:
+        domain = domain_of(path.address)
+        recipient_id = tx.insert(
+            "INSERT INTO queue_recipients (message_id, address, domain, state, attempts, next_attempt, due,"
+            " lease_owner, lease_until, orcpt, notify) VALUES (?, ?, ?, 'waiting', 1, ?, ?, ?, ?, ?, ?)",
+            (
+                message_id,
+                path.address,
+                domain,
+                tx.now,
+                until,
+                owner,
+                until,
+                path.orcpt,
+                " ".join(sorted(path.notify)),
+            ),
+        )
+        recipients.append(
+            QueueRecipient(
+                id=recipient_id,
+                address=path.address,
+                domain=domain,
+                state=RecipientState.WAITING,
+                attempt=1,
+                next_attempt=tx.now,
+                orcpt=path.orcpt,
+                notify=path.notify,
+                lease_owner=owner,
+                lease_until=until,
+            )
+        )
+    ready = tx.bodies[unit.body.sha256]
+    return QueueMessage(
+        message_id, unit.transfer, body, unit.received, tuple(recipients), ready.index.message_id
+    )

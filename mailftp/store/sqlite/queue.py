@@ -267,7 +267,8 @@ def record_outcomes(tx: Transaction, unit: RecordOutcomes) -> tuple[int, ...]:
                 tx.run("ROLLBACK TO report")
                 del tx.changes[before:]
             tx.run("RELEASE report")
-    if taken:
+    if any(outcome.state is RecipientState.WAITING for outcome in taken):
+        # It is due some day; what is over for good is nothing for anybody to do.
         tx.changes.append(Change("queue"))
     return tuple(outcome.recipient_id for outcome in taken)
 
