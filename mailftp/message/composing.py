@@ -38,8 +38,8 @@ class NewPart:
 
 
 def body_of(text: NewPart | None, html: NewPart | None, attachments: Sequence[NewPart]) -> NewPart:
-    """The usual tree (RFC 8621 section 4.6): pictures that the HTML shows lie beside it, the two texts are one
-    another's alternative, and what is attached follows."""
+    """The usual tree (RFC 8621 section 4.6): pictures that the HTML shows lie beside it, the two texts are
+    one another's alternative, and what is attached follows."""
     inline = [each for each in attachments if html is not None and each.disposition == "inline" and each.cid]
     rest = [each for each in attachments if each not in inline]
     shown = html
@@ -57,8 +57,8 @@ def body_of(text: NewPart | None, html: NewPart | None, attachments: Sequence[Ne
 
 
 def compose(fields: bytes, body: NewPart, boundary: Callable[[], str]) -> Iterator[bytes]:
-    """The message in pieces; `fields` is its header without what MIME adds, `boundary` gives a text that is in no
-    part. Raises FieldFault."""
+    """The message in pieces; `fields` is its header without what MIME adds, `boundary` gives a text that is
+    in no part. Raises FieldFault."""
     check_tree(body)
     yield fields + b"MIME-Version: 1.0\r\n"
     yield from _part(body, boundary)

@@ -1,7 +1,9 @@
-"""Header fields made from values, for messages that are composed here: RFC 5322 section 3, RFC 2047, RFC 2231.
+"""Header fields made from values, for messages that are composed here: RFC 5322 section 3, RFC 2047, RFC
+2231.
 
-Whatever text a client gives becomes the value of one field and nothing else: a line end in it, which would begin
-a field of the attacker's, is refused, and each line that is made begins with its field's name or a space.
+Whatever text a client gives becomes the value of one field and nothing else: a line end in it, which would
+begin a field of the attacker's, is refused, and each line that is made begins with its field's name or a
+space.
 """
 
 from __future__ import annotations
@@ -127,8 +129,8 @@ def _mailbox(name: str | None, email: str, *, strict: bool) -> list[str]:
 def addresses_field(
     name: str, groups: Sequence[tuple[str | None, Sequence[tuple[str | None, str]]]], *, strict: bool = False
 ) -> bytes:
-    """RFC 8621 sections 4.1.2.3 and 4.1.2.4: (group's name or None, (name, address) of each). A draft's address may
-    still be half an address unless `strict`. Raises FieldFault."""
+    """RFC 8621 sections 4.1.2.3 and 4.1.2.4: (group's name or None, (name, address) of each). A draft's
+    address may still be half an address unless `strict`. Raises FieldFault."""
     words: list[str] = []
     for group, members in groups:
         if group is not None:
@@ -165,8 +167,8 @@ def urls_field(name: str, urls: Sequence[str]) -> bytes:
 
 
 def structured(name: str, value: str, parameters: Sequence[tuple[str, str]] = ()) -> bytes:
-    """A token with parameters, as Content-Type is: RFC 2045 section 5.1, RFC 2231 for what is not ASCII. Raises
-    FieldFault."""
+    """A token with parameters, as Content-Type is: RFC 2045 section 5.1, RFC 2231 for what is not ASCII.
+    Raises FieldFault."""
     check_text(value)
     words = [value]
     for key, given in parameters:
