@@ -16,8 +16,9 @@ from mailftp.message.address import AddressFault, parse_mailbox
 
 #: RFC 5322 section 2.1.1: what a line should have, and must not have more than.
 _LINE, _LONGEST = 76, 998
-#: RFC 2047 section 2: characters of an encoded-word.
-_WORD = 75
+#: Characters of an encoded-word: RFC 2047 section 2 has 75 in a line of 76, with the field's name in the
+#: first.
+_WORD = 60
 #: Octets of one field that is composed.
 FIELD_OCTETS = 64 * 1024
 
@@ -119,7 +120,7 @@ def _mailbox(name: str | None, email: str, *, strict: bool) -> list[str]:
             email = str(parse_mailbox(email))
         except AddressFault as fault:
             raise FieldFault(f"{email[:100]!r} is no address: {fault}") from None
-    elif any(each in email for each in "<>,;\"\\()") or not email or email != email.strip() or " " in email:
+    elif any(each in email for each in '<>,;"\\()') or not email or email != email.strip() or " " in email:
         raise FieldFault(f"{email[:100]!r} is no address")
     if not name:
         return [email]
@@ -143,10 +144,13 @@ def addresses_field(
             words += made
         if group is not None:
             words += [";"]
-        words[-1] += ","
-    if words:
-        words[-1] = words[-1].removesuffix(",")
-    return _field(name, words or ["undisclosed-recipients:;"])
+        if words:
+            words[-1] = words[-1].removesuffix(",") + ","
+    if not words:
+        # Nobody is no list of addresses (RFC 5322 section 3.4).
+        return b""
+    words[-1] = words[-1].removesuffix(",")
+    return _field(name, words)
 
 
 def message_ids_field(name: str, ids: Sequence[str]) -> bytes:

@@ -25,7 +25,7 @@ from mailftp.web.jmap.blob_reading import read_blob
 from mailftp.web.jmap.context import Context
 from mailftp.web.jmap.email_patches import flags_in, mailboxes_in
 from mailftp.web.jmap.faults import SetError
-from mailftp.web.jmap.mail_limits import ATTACHMENTS
+from mailftp.web.jmap.mail import ATTACHMENTS
 
 #: Property -> field and form (section 4.1.3).
 _CONVENIENT = {
@@ -100,7 +100,9 @@ async def compose_email(context: Context, given: Mapping[str, Any]) -> Compositi
     now = context.ground.now()
     received = values.utc_date("receivedAt", now)
     body_values = _body_values(values.take("bodyValues", {}))
-    texts = {name: values.take(name, None) for name in ("bodyStructure", "textBody", "htmlBody", "attachments")}
+    texts = {
+        name: values.take(name, None) for name in ("bodyStructure", "textBody", "htmlBody", "attachments")
+    }
     written = _Given(context, body_values)
     try:
         fields, names = _fields(values.rest(), top=True)

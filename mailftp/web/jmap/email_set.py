@@ -53,10 +53,10 @@ class EmailSetting(Settable):
             answer = await context.store.commit(unit)
         except StateMismatch as fault:
             raise MethodError("stateMismatch", str(fault)) from None
-        for patch in patches:
-            email_id = spell(EMAIL, patch.email_id)
-            if patch.email_id in answer.faults:
-                outcome.not_updated[email_id] = _refused(answer.faults[patch.email_id])
+        for each in patches:
+            email_id = spell(EMAIL, each.email_id)
+            if each.email_id in answer.faults:
+                outcome.not_updated[email_id] = _refused(answer.faults[each.email_id])
             else:
                 outcome.updated[email_id] = None
         for number in destroy:
@@ -98,9 +98,7 @@ async def stage(context: Context, pieces: Iterable[bytes]) -> StagedBody:
         raise
 
 
-async def put_email(
-    context: Context, message: NewMessage, mailbox_ids: Iterable[int]
-) -> Mapping[str, Any]:
+async def put_email(context: Context, message: NewMessage, mailbox_ids: Iterable[int]) -> Mapping[str, Any]:
     """The properties that the server sets. Raises SetError."""
     unit = PutEmail(context.account.id, message, tuple(sorted(mailbox_ids)))
     try:

@@ -10,6 +10,7 @@ from mailftp.web.jmap.mail import add_mail
 from mailftp.web.jmap.pages import APIPage, SessionPage
 from mailftp.web.jmap.registry import Registry
 from mailftp.web.jmap.session import API, DOWNLOAD, UPLOAD
+from mailftp.web.jmap.writing import add_writing
 from mailftp.web.root import Root
 
 
@@ -18,6 +19,7 @@ def make_registry(ground: Ground) -> Registry:
     registry = Registry()
     add_core(registry, ground.limits)
     add_mail(registry)
+    add_writing(registry)
     return registry
 
 

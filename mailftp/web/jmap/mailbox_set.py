@@ -62,9 +62,7 @@ class MailboxSetting(Settable):
             held: dict[str, SetError] = {}
             for mailbox_id in left:
                 try:
-                    await _commit(
-                        context, RemoveMailbox(context.account.id, _number(mailbox_id), sets.extra)
-                    )
+                    await _commit(context, RemoveMailbox(context.account.id, _number(mailbox_id), sets.extra))
                     outcome.destroyed.append(mailbox_id)
                 except SetError as error:
                     held[mailbox_id] = error
