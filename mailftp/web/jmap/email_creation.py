@@ -21,7 +21,7 @@ from mailftp.message.header_writing import (
     urls_field,
 )
 from mailftp.web.jmap.arguments import Arguments
-from mailftp.web.jmap.blob_reading import read_blob
+from mailftp.web.jmap.blobs import find_blob, read_blob
 from mailftp.web.jmap.context import Context
 from mailftp.web.jmap.email_patches import flags_in, mailboxes_in
 from mailftp.web.jmap.faults import SetError
@@ -327,10 +327,21 @@ async def _part(value: Any, given: _Given, where: str, usual: str = "text/plain"
             raise invalid("its text is in bodyValues, and it has no charset", where)
         made.content = given.values[part_id]["value"]
     else:
-        made.content = await read_blob(given.context, str(blob_id))
-        if made.content is None:
-            given.missing.append(str(blob_id))
+        made.content = await _blob(given, str(blob_id))
     given.octets += len(made.content or b"")
     if given.octets > ATTACHMENTS:
         raise SetError("tooLarge", f"a message has at most {ATTACHMENTS} octets", maxSize=ATTACHMENTS)
     return made
+
+
+async def _blob(given: _Given, blob_id: str) -> bytes | None:
+    """Its octets; noted where it is not there. Raises SetError."""
+    ground = given.context.ground
+    blob = await find_blob(ground.store, given.context.account.id, blob_id)
+    if blob is None:
+        given.missing.append(blob_id)
+        return None
+    octets = await read_blob(ground, blob, ATTACHMENTS)
+    if octets is None:
+        raise SetError("tooLarge", f"a message has at most {ATTACHMENTS} octets", maxSize=ATTACHMENTS)
+    return octets
