@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from errno import EOPNOTSUPP
 from typing import Any
 
@@ -45,6 +46,10 @@ class FileReader:
         """Read up to `length` octets, PIECE at most; b"" at the end of the file. Fails with OSError."""
         return execute(os.pread, descriptor, min(length, PIECE), offset)
 
+    def off(self, work: Callable[[], None]) -> Deferred[None] | None:
+        """Run on a thread; None where there is none."""
+        return None
+
 
 class PooledReader(Service, FileReader):
     """Reads in threads of its own, as many as a disk can use at once; runs while the service does."""
@@ -65,3 +70,6 @@ class PooledReader(Service, FileReader):
 
     def read(self, descriptor: int, offset: int, length: int) -> Deferred[bytes]:
         return deferToThreadPool(self._reactor, self._pool, os.pread, descriptor, min(length, PIECE), offset)
+
+    def off(self, work: Callable[[], None]) -> Deferred[None] | None:
+        return deferToThreadPool(self._reactor, self._pool, work)

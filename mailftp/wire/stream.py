@@ -1,11 +1,9 @@
 """Sending much without holding much: files and generated data with back-pressure.
 
-On a plain socket of ours a file's octets go from the page cache to the socket, and nothing is buffered.
-On any other transport, TLS first of all, pieces of 256 KiB are written whenever the one before has left.
-
-Why not sendfile: measured over loopback with this module, reading into one buffer and sending from it
-moved 3.2 GB/s to a client that copies what it gets and 4.5 to one that drops it; sendfile 1.9 and 5.4. And
-reading asks the page cache only (RWF_NOWAIT), where sendfile waits for the disk in the reactor's thread.
+On a plain socket of ours a file's octets go from the page cache to the socket, and nothing is buffered: at
+first in the reactor's thread, which asks the page cache only (RWF_NOWAIT) where sendfile would wait for the
+disk; and by turns of a thread (mailftp.wire.moving) to a client that has taken FAST octets as fast as they
+came. On any other transport, TLS first of all, pieces of 256 KiB are written when the one before has left.
 """
 
 from __future__ import annotations
@@ -23,11 +21,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from mailftp.wire.connection import Stream
+from mailftp.wire.moving import MOST, WORTH, Turn, Ways
 from mailftp.wire.reading import PIECE, FileReader
 from mailftp.wire.transport import FastServer, below, direct
 
 #: Octets written at once where a transport buffers; 16 KiB, a TLS record, goes into it evenly.
 CHUNK = 256 * 1024
+
+#: Octets that a client has taken in pieces of CHUNK or more when a thread begins to send.
+FAST = 4 * 1024 * 1024
 
 #: The least that is worth reading for a socket that takes little.
 LEAST = 64 * 1024
@@ -101,8 +103,9 @@ def send_file(
 
     Fails with the reason when the connection is lost, with OSError when the file cannot be read and with
     EOFError when it is shorter: the connection is then still there, with part of the range sent. The caller
-    keeps the descriptor open until it fires. Cancelling ends the stream between two octets; a thread may then
-    still be reading the descriptor, and what it reads goes nowhere.
+    keeps the descriptor open until it fires. Cancelling ends the stream between two octets, or closes the
+    connection where a thread is sending; one may then still be reading the descriptor, and what it reads goes
+    nowhere.
     """
     socket = direct(connection.transport)
     if socket is not None:
@@ -137,7 +140,7 @@ class _Sending:
         self._rest: IDelayedCall | None = None
         self._done: Deferred[int] = Deferred(self._cancelled)
         self._over = False
-        self._read: Deferred[bytes] | None = None
+        self._read: Deferred[Any] | None = None
         self._outcome: Failure | None = None
 
     def start(self) -> Deferred[int]:
@@ -256,6 +259,10 @@ class _DirectFile(_Sending):
         #: What a thread has read and the socket has not taken.
         self._piece = memoryview(b"")
         self._ask = CHUNK
+        #: Octets that the socket took in much at a time; then a thread sends, in this turn of its.
+        self._taken = 0
+        self._ways = Ways()
+        self._turn: Turn | None = None
 
     def _begin(self) -> None:
         self._step()
@@ -267,6 +274,8 @@ class _DirectFile(_Sending):
             if not left:
                 self._finish()
                 return
+            if self._taken >= FAST and left > CHUNK and not self._piece and self._move(left):
+                return
             data: memoryview | None = self._piece
             if not data:
                 data = self._cached(self._portion(min(left, self._ask)))
@@ -274,6 +283,7 @@ class _DirectFile(_Sending):
                 return
             sent = self._socket.send_now(data[: self._portion(len(data))])
             self.sent += sent
+            self._taken = self._taken + sent if sent >= CHUNK else 0
             if self._piece:
                 self._piece = self._piece[sent:]
             if sent < len(data):
@@ -285,6 +295,57 @@ class _DirectFile(_Sending):
                 if not self._rests(sent):
                     self._socket.when_writable(self._step)
                 return
+
+    def _move(self, left: int) -> bool:
+        """Have a thread send on; False where none can."""
+        if self._socket.unsent:
+            return False
+        offset, portion = self._offset + self.sent, self._portion(min(left, MOST))
+        try:
+            turn = Turn.of(self._ways.choose(), self._socket.fileno(), self._descriptor, offset, portion)
+        except OSError:
+            # Lost, or no descriptor is left.
+            return False
+        moving = self._target.reader.off(turn.run)
+        if moving is None:
+            turn.stop()
+            return False
+        self._turn, self._read = turn, moving
+        moving.addCallbacks(lambda _: self._moved(turn), self._failed)
+        return True
+
+    def _moved(self, turn: Turn) -> None:
+        self._read = self._turn = None
+        self.sent += turn.sent
+        if self._over:
+            self._fire(self._outcome)
+            return
+        if turn.ended:
+            self._take(b"")
+            return
+        if turn.sent < min(WORTH, turn.length) or turn.broken:
+            # What is wrong shows when the next piece is sent from here.
+            self._taken = 0
+        else:
+            self._ways.tell(turn.way, turn.sent, turn.seconds)
+        if self._rests(turn.sent):
+            return
+        if self._taken:
+            self._step()
+        else:
+            self._socket.when_writable(self._step)
+
+    def lost(self, reason: Failure) -> None:
+        if self._turn is not None:
+            self._turn.stopped = True
+        super().lost(reason)
+
+    def _cancelled(self, done: Deferred[int]) -> None:
+        if self._turn is not None:
+            # Nobody knows between which octets the thread will stop; it has descriptors of its own.
+            self._turn.stopped, self._read = True, None
+            self._socket.abortConnection()  # type: ignore[no-untyped-call]  # upstream
+        super()._cancelled(done)
 
     def _cached(self, size: int) -> memoryview | None:
         """The next octets; None when they have to be waited for or do not come."""
