@@ -14,7 +14,7 @@ from typing import Any
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -263,6 +263,8 @@ class _DirectFile(_Sending):
         self._taken = 0
         self._ways = Ways()
         self._turn: Turn | None = None
+        #: A thread met an error: the kernel tells it once, and an end of the stream to whoever asks again.
+        self._broken = False
 
     def _begin(self) -> None:
         self._step()
@@ -317,8 +319,9 @@ class _DirectFile(_Sending):
     def _moved(self, turn: Turn) -> None:
         self._read = self._turn = None
         self.sent += turn.sent
+        self._broken = turn.broken
         if self._over:
-            self._fire(self._outcome)
+            self._fire(self._outcome and self._loss(self._outcome))
             return
         if turn.ended:
             self._take(b"")
@@ -338,7 +341,10 @@ class _DirectFile(_Sending):
     def lost(self, reason: Failure) -> None:
         if self._turn is not None:
             self._turn.stopped = True
-        super().lost(reason)
+        super().lost(self._loss(reason))
+
+    def _loss(self, reason: Failure) -> Failure:
+        return _failure(ConnectionLost()) if self._broken and reason.check(ConnectionDone) else reason  # type: ignore[no-untyped-call]  # upstream
 
     def _cancelled(self, done: Deferred[int]) -> None:
         if self._turn is not None:
