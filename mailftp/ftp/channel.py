@@ -34,6 +34,7 @@ from mailftp.ftp.passive import Accepted, QuietPort, listen
 from mailftp.settings import Network
 from mailftp.wire.connection import Connection
 from mailftp.wire.peer import Peer
+from mailftp.wire.proxy import ProxiedConnection, ProxyFactory
 from mailftp.wire.tls import resumed
 
 #: Seconds that a client has to make its data connection once a transfer waits for it.
@@ -79,6 +80,18 @@ class _Call(ClientFactory):
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         self._channel.refused(self.port, reason)
+
+
+class _Behind(ServerFactory):
+    """Lets in whom a PROXY header names."""
+
+    noisy = False
+
+    def __init__(self, channel: DataChannel) -> None:
+        self._channel = channel
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]  # Twisted's is narrower
+        return self._channel.named(addr)
 
 
 class _Made(ClientFactory):
@@ -143,6 +156,8 @@ class DataChannel:
         self._connection: DataConnection | None = None
         self._opened = False
         self._strangers = 0
+        #: A proxy is connected that has not named its client yet.
+        self._unnamed: ProxiedConnection | None = None
         self._waiting: Deferred[IDataConnection] | None = None
         self._timer: IDelayedCall | None = None
 
@@ -157,6 +172,7 @@ class DataChannel:
             or self._target is not None
             or self._connection is not None
             or self._accepted is not None
+            or self._unnamed is not None
         )
 
     @property
@@ -169,9 +185,10 @@ class DataChannel:
         return self._target is not None
 
     def connected(self) -> bool:
-        if self._connection is None and self._accepted is None and isinstance(self._port, QuietPort):
+        there = self._connection or self._accepted or self._unnamed
+        if there is None and isinstance(self._port, QuietPort):
             self._take(self._port)
-        return self._connection is not None or self._accepted is not None
+        return self._connection is not None or self._accepted is not None or self._unnamed is not None
 
     def _take(self, port: QuietPort) -> None:
         """See whether the client has come to a passive port."""
@@ -246,7 +263,7 @@ class DataChannel:
 
     def send_whole(self, data: bytes) -> int:
         accepted = self._accepted
-        if accepted is None or self._is_private():
+        if accepted is None or self._is_private() or self._by_proxy(accepted.address[0]):
             return 0
         try:
             if _talks(accepted.socket):
@@ -271,7 +288,7 @@ class DataChannel:
         if self.connected():
             accepted, self._accepted = self._accepted, None
             if accepted is not None:
-                accepted.adopt(self._protocol())
+                accepted.adopt(self._protocol(accepted.address[0]))
         elif isinstance(self._port, QuietPort):
             self._port.wait()
         elif self._target is not None and self._connector is None:
@@ -311,6 +328,9 @@ class DataChannel:
             accepted.socket.close()
         connector, self._connector, self._target = self._connector, None, None
         connection, self._connection = self._connection, None
+        unnamed, self._unnamed = self._unnamed, None
+        if unnamed is not None and unnamed.transport is not None:
+            unnamed.transport.abortConnection()
         self._opened = False
         if connection is not None:
             connection.abort()
@@ -348,7 +368,7 @@ class DataChannel:
 
     def _welcome(self, host: str | None) -> bool:
         """Whether a connection is the client's; after too many that are not, the port is given up."""
-        if self._expected(Peer.of(host).address):
+        if self._by_proxy(host) or self._expected(Peer.of(host).address):
             return True
         self._strangers += 1
         self._control.journal.warn("data connection refused", stranger=host or "")
@@ -356,15 +376,46 @@ class DataChannel:
             self.abandon()
         return False
 
+    def _by_proxy(self, host: str | None) -> bool:
+        """Whether a PROXY header comes first from there. What we call ourselves is no proxy."""
+        networks = self._clear.wiring.settings.ftp.proxy_data
+        address = Peer.of(host).address if networks and self._target is None else None
+        return address is not None and any(address in network for network in networks)
+
     def admit(self, address: IAddress) -> IProtocol | None:
         """A connection came, or ours was made; None closes it."""
-        if not self._welcome(getattr(address, "host", None)) or self._connection is not None:
+        host = getattr(address, "host", None)
+        if not self._welcome(host) or (self._connection or self._unnamed) is not None:
             return None
+        made = self._protocol(host)
         self._put_aside()
-        return self._protocol()
+        return made
 
-    def _protocol(self) -> IProtocol:
-        """The protocol of a new data connection, in TLS if that was agreed."""
+    def _protocol(self, host: str | None) -> IProtocol:
+        """The protocol of a new data connection from there: behind a header if that is to come."""
+        if not self._by_proxy(host):
+            return self._data_protocol()
+        wiring = self._clear.wiring
+        factory = ProxyFactory(_Behind(self), wiring.settings.ftp.proxy_data, wiring.clock)
+        self._unnamed = ProxiedConnection(factory, None)  # type: ignore[arg-type]  # as ProxyFactory has it
+        return self._unnamed
+
+    def named(self, address: IAddress) -> IProtocol | None:
+        """A proxy has said for whom it is connected; None closes it."""
+        unnamed, self._unnamed = self._unnamed, None
+        if unnamed is None:
+            return None
+        host = getattr(address, "host", None)
+        client = Peer.of(host).address
+        # Not `_expected`: the proxy's own address is what stands here when it names nobody.
+        if client != self._control.peer.address and not any(client in network for network in self.others):
+            self._control.journal.warn("data connection refused", stranger=host or "")
+            self._answer(DataFault("The data connection is not from you"))
+            return None
+        return self._data_protocol()
+
+    def _data_protocol(self) -> IProtocol:
+        """In TLS if that was agreed."""
         private = self._private if self._is_private() else None
         connection = self._connection = DataConnection()
         connection.factory = private or self._clear

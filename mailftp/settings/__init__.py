@@ -396,6 +396,11 @@ class FTP:
     passive: tuple[FTPPassive, ...] = _key(
         (), "What PASV tells clients from some networks; the first that fits."
     )
+    proxy_data: tuple[Network, ...] = _key(
+        (),
+        "Networks whose data connections begin with a PROXY header, which has to name the client of the "
+        "control connection. A proxy that passes them on without one needs nothing here.",
+    )
     fxp: tuple[FTPFXP, ...] = _key(
         (), "Whose data may move between this server and another one; without a table, nobody's."
     )

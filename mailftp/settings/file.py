@@ -252,6 +252,7 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "passive": list_of(_table(shape.FTPPassive), plural="tables, each [[ftp.passive]]"),
         "fxp": list_of(_table(shape.FTPFXP), plural="tables, each [[ftp.fxp]]"),
         "tls_reuse": one_of("optional", "required"),
+        "proxy_data": list_of(network()),
         "clear_command_channel": truth(),
         "always_150": truth(),
         "transfer_log": path_or_none(),
