@@ -234,8 +234,12 @@ def _parts(read: Read, fields: Sequence[HeaderField]) -> BodyPart:
     return root
 
 
+def parts_of(read: Read) -> BodyPart:
+    return _parts(read, _fields(read))
+
+
 def has_attachment(read: Read) -> bool:
-    return split_bodies(_parts(read, _fields(read))).has_attachment
+    return split_bodies(parts_of(read)).has_attachment
 
 
 def _preview(read: Read) -> str:

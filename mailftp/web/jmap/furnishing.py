@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from mailftp.web.authentication import Authentication
+from mailftp.web.jmap.blob_methods import add_blobs
 from mailftp.web.jmap.blob_pages import DownloadPage, UploadPage
 from mailftp.web.jmap.context import Ground
 from mailftp.web.jmap.core import add_core
-from mailftp.web.jmap.mail import add_mail
+from mailftp.web.jmap.mail import add_mail, add_quotas
 from mailftp.web.jmap.pages import APIPage, SessionPage
 from mailftp.web.jmap.registry import Registry
 from mailftp.web.jmap.session import API, DOWNLOAD, UPLOAD
@@ -20,6 +21,8 @@ def make_registry(ground: Ground) -> Registry:
     add_core(registry, ground.limits)
     add_mail(registry)
     add_writing(registry)
+    add_quotas(registry)
+    add_blobs(registry)
     return registry
 
 

@@ -9,7 +9,9 @@ from mailftp.web.jmap.email_queries import EmailQueries
 from mailftp.web.jmap.getting import add_get
 from mailftp.web.jmap.mailboxes import MailboxType
 from mailftp.web.jmap.querying import add_query
-from mailftp.web.jmap.registry import MAIL, Registry
+from mailftp.web.jmap.quotas import QuotaType
+from mailftp.web.jmap.registry import MAIL, QUOTA, Registry
+from mailftp.web.jmap.snippets import add_snippets
 from mailftp.web.jmap.threads import ThreadType
 
 #: Octets of all attachments of one message that a client makes.
@@ -37,3 +39,13 @@ def add_mail(registry: Registry) -> None:
     add_get(registry, emails)
     add_changes(registry, emails)
     add_query(registry, emails)
+    add_snippets(registry)
+
+
+def add_quotas(registry: Registry) -> None:
+    """RFC 9425."""
+    quotas = QuotaType()
+    registry.offer(QUOTA)
+    add_get(registry, quotas)
+    add_changes(registry, quotas)
+    add_query(registry, quotas)

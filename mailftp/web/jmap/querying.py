@@ -180,6 +180,19 @@ def _added(found: Found, changed: Collection[Any], up_to: str | None) -> Iterato
 
 def _sought(kind: Queryable, context: Context, arguments: Arguments) -> Sought:
     """Takes filter, sort and what only the type has."""
+    condition = read_filter(arguments, lambda given: kind.read_condition(context, given))
+    sort = arguments.objects("sort", None, nullable=True) or ()
+    if len(sort) > COMPARATORS:
+        raise MethodError("unsupportedSort", f"more than {COMPARATORS} comparators")
+    comparators = tuple(_comparator(kind, each) for each in sort)
+    extra = kind.read_query_arguments(arguments)
+    arguments.done()
+    return Sought(condition, comparators, extra)
+
+
+def read_filter(arguments: Arguments, read_condition: Callable[[Arguments], Any]) -> Any:
+    """Takes the filter: an Operator, what `read_condition` makes of a FilterCondition, or None. Raises
+    MethodError."""
     given = arguments.mapping("filter", None, nullable=True)
     count = [0]
 
@@ -192,7 +205,7 @@ def _sought(kind: Queryable, context: Context, arguments: Arguments) -> Sought:
         if count[0] > CONDITIONS:
             raise MethodError("unsupportedFilter", f"more than {CONDITIONS} conditions")
         condition = Arguments(given, _bad_filter, "a filter")
-        value = kind.read_condition(context, condition)
+        value = read_condition(condition)
         condition.done()
         return value
 
@@ -202,14 +215,7 @@ def _sought(kind: Queryable, context: Context, arguments: Arguments) -> Sought:
             raise invalid_arguments("a filter operator is AND, OR or NOT with conditions")
         return Operator(operator, tuple(read(each, depth + 1) for each in conditions))
 
-    read_filter = None if given is None else read(given, 0)
-    sort = arguments.objects("sort", None, nullable=True) or ()
-    if len(sort) > COMPARATORS:
-        raise MethodError("unsupportedSort", f"more than {COMPARATORS} comparators")
-    comparators = tuple(_comparator(kind, each) for each in sort)
-    extra = kind.read_query_arguments(arguments)
-    arguments.done()
-    return Sought(read_filter, comparators, extra)
+    return None if given is None else read(given, 0)
 
 
 def _comparator(kind: Queryable, given: dict[str, Any]) -> Comparator:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mailftp.store.queries import Mailboxes
+from mailftp.store.units import SetAccount
 from tests.imap.on_disk import SQLiteTestCase
 from tests.web.jmap import dialogs
 from tests.web.jmap.site import JMAPCase
@@ -37,6 +38,10 @@ class Dialogs:
         message = (HERE / "messages" / f"{name}.eml").read_bytes()
         self.put(message, mailbox=mailbox, flags=frozenset(flags), received=self.received)
         self.received += 1
+
+    def do_quota(self: Any, name: str, most: str) -> None:
+        unit = SetAccount("bob@example.test", ((name, int(most)),))
+        self.successResultOf(self.store.commit(unit))
 
     def do_imap(self: Any, command: str, *arguments: str) -> None:
         """By IMAP; STORE and EXPUNGE in INBOX."""
