@@ -27,6 +27,7 @@ from mailftp.dns.prepared import PreparedAnswers
 from mailftp.dns.resolver import Resolver
 from mailftp.dns.zone import Zones
 from mailftp.doors import AnyDoor, DatagramDoor, Door
+from mailftp.files.policy import IFilePolicy
 from mailftp.ftp.events import IFileWatcher
 from mailftp.ftp.server import FTPConnection
 from mailftp.intake.hooks import IMailHook
@@ -72,6 +73,7 @@ class Server(MultiService):
         portal: Portal | None = None,
         hooks: Sequence[IMailHook] = (),
         watchers: Sequence[IFileWatcher] = (),
+        file_policies: Sequence[IFilePolicy] = (),
         notifier: SystemdNotifier | None = None,
         reread: Callable[[], Settings] | None = None,
     ) -> None:
@@ -90,7 +92,7 @@ class Server(MultiService):
             store = open_store(settings, reactor)
         except (ValueError, StoreFault) as fault:
             raise StartFault(str(fault))
-        self._base = Foundations(settings, reactor, store, checkers, portal, hooks, watchers)
+        self._base = Foundations(settings, reactor, store, checkers, portal, hooks, watchers, file_policies)
         self._rooms: Rooms | None = None
         self._delivery: Outbound | None = None
         self._changing_outbound = DeferredLock()
@@ -508,6 +510,7 @@ def make_server(
     portal: Portal | None = None,
     hooks: Sequence[IMailHook] = (),
     watchers: Sequence[IFileWatcher] = (),
+    file_policies: Sequence[IFilePolicy] = (),
     notifier: SystemdNotifier | None = None,
     reread: Callable[[], Settings] | None = None,
 ) -> Server:
@@ -515,8 +518,8 @@ def make_server(
 
     `checkers` take the place of the store's accounts, `portal` that of our realm as well: it is asked for the
     interfaces of `mailftp.accounts.avatars` and `mailftp.files.home`, or Twisted's IFTPShell and IMailbox.
-    `hooks` are asked at each stage of a mail, `watchers` are told what happens to files. `reread` gives the
-    settings that `reload` takes. Raises StartFault.
+    `hooks` are asked at each stage of a mail, `watchers` are told what happens to files, and
+    `file_policies` asked before. `reread` gives the settings that `reload` takes. Raises StartFault.
     """
     return Server(
         settings,
@@ -525,6 +528,7 @@ def make_server(
         portal=portal,
         hooks=hooks,
         watchers=watchers,
+        file_policies=file_policies,
         notifier=notifier,
         reread=reread,
     )

@@ -33,6 +33,7 @@ from mailftp.dns.server import QueryFactory
 from mailftp.dns.servers import parse_server
 from mailftp.files.home import IHome
 from mailftp.files.homes import Homes
+from mailftp.files.policy import IFilePolicy
 from mailftp.files.rules import Rulebook
 from mailftp.files.threads import FileThreads
 from mailftp.ftp.events import IFileWatcher, Watchers
@@ -92,7 +93,7 @@ class Foundations:
 
     `reactor` provides what a Twisted reactor does; `checkers` take the place of the store's own (`--auth`),
     `portal` that of the whole of ours; `hooks` are asked at each stage of a mail that comes by SMTP, and
-    `watchers` are told what happens to files.
+    `watchers` are told what happens to files, and `file_policies` asked before.
     """
 
     def __init__(
@@ -104,10 +105,12 @@ class Foundations:
         portal: Portal | None = None,
         hooks: Sequence[IMailHook] = (),
         watchers: Sequence[IFileWatcher] = (),
+        file_policies: Sequence[IFilePolicy] = (),
     ) -> None:
         self.reactor = reactor
         #: Who hears of files; what they have counted outlives a reload.
         self.watchers = Watchers(watchers)
+        self.file_policies = tuple(file_policies)
         self.store = store
         self.checkers = tuple(checkers)
         self.portal = portal
@@ -297,7 +300,7 @@ def _login_keys(settings: Settings) -> tuple[object, ...]:
 
 
 def _portal(base: Foundations, settings: Settings) -> Portal:
-    homes = Homes(settings, base.files)
+    homes = Homes(settings, base.files, base.file_policies)
 
     def home_for(account: Account, read_only: bool) -> IHome | Deferred[IHome]:
         quota = settings.quota.files if account.files_quota is None else account.files_quota

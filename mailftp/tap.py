@@ -26,6 +26,7 @@ from twisted.python.logfile import LogFile
 
 from mailftp.accounts.credentials import IBearerToken, IClientCertificate
 from mailftp.app import Server, StartFault
+from mailftp.files.policy import IFilePolicy
 from mailftp.ftp.events import IFileWatcher
 from mailftp.intake.hooks import IMailHook
 from mailftp.operation.admin import Refused
@@ -112,6 +113,7 @@ class TwistdServer(Server):
             checkers=checkers,
             hooks=tuple(getPlugins(IMailHook)),
             watchers=tuple(getPlugins(IFileWatcher)),
+            file_policies=tuple(getPlugins(IFilePolicy)),
             notifier=SystemdNotifier(os.environ, reactor),
             reread=lambda: read_settings(file),
         )

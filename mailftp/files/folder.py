@@ -169,7 +169,8 @@ class HomeFolder:
 
     def read(self, path: Path) -> Deferred[ISource]:
         try:
-            at_once = self._read_cached(path)
+            # An application that is asked may wait, and not on the reactor's thread.
+            at_once = None if self._policy.asked else self._read_cached(path)
         except FileFault as refused:
             return fail(refused)
         return self._perform(self._read, (Operation.READ, path)) if at_once is None else succeed(at_once)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -40,13 +41,14 @@ def _utf8(character: str) -> bytes:
 class Homes:
     """Makes homes. Sessions of one account share its count of the quota; none of this touches the disk."""
 
-    def __init__(self, settings: Settings, threads: Runner) -> None:
+    def __init__(self, settings: Settings, threads: Runner, policies: Sequence[object] = ()) -> None:
+        """`policies` are `mailftp.files.policy.IFilePolicy`."""
         self._settings = settings
         self._threads = threads
         self._commits = Commits(threads, settings.ftp.durable)
         self._digests = Digests()
         self._remembered = Remembered()
-        self._rulebook = Rulebook(settings.ftp)
+        self._rulebook = Rulebook(settings.ftp, policies)
         #: Joining paths takes as long as checking a password that is known.
         self._root = lru_cache(maxsize=REMEMBERED)(self._make_root)
         self._usages: WeakValueDictionary[Path, Usage] = WeakValueDictionary()

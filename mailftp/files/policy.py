@@ -11,6 +11,9 @@ import fnmatch
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from zope.interface import Interface
 
 from mailftp.files.home import Denied, IsAFolder, NoSuchFile, Path
 
@@ -23,6 +26,9 @@ PATH_LIMIT = 4096
 DEPTH_LIMIT = 100
 
 Names = tuple[bytes, ...]
+
+#: Characters of an application's reason that a client is told.
+_LONGEST_REASON = 200
 
 
 class Permission(enum.Flag):
@@ -119,6 +125,33 @@ class Rule:
         return path[: len(self.folder)] == self.folder
 
 
+class IFilePolicy(Interface):
+    """What an application says of each operation, after the rules of the settings have allowed it."""
+
+    def refuses(account: str, operation: Operation, path: Path) -> str | None:
+        """Why it may not be done, in a line for people; None where it may. It is called on a thread of the
+        server's, several at a time, and may wait there. One that fails refuses, and the log says so.
+
+        `account` is a full address or "anonymous". A command that is about two paths asks for both.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An application's policy, and about whom it is asked."""
+
+    policy: Any
+    account: str
+
+    def check(self, operation: Operation, path: Path) -> None:
+        """Raises Denied."""
+        reason = self.policy.refuses(self.account, operation, path)
+        if reason is not None:
+            # It goes to the client: a line end would make two replies of one.
+            line = "".join(c if c.isprintable() else " " for c in str(reason)).strip()
+            raise Denied(line[:_LONGEST_REASON] or "Permission denied")
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What one home allows: of the rules that hold for a path, a later one wins."""
@@ -128,6 +161,8 @@ class Policy:
     rules: tuple[Rule, ...] = ()
     #: Where other folders are mounted: they are neither moved nor removed.
     mounts: tuple[Path, ...] = ()
+    #: Who has to allow each operation too; with any, `check` may wait.
+    asked: tuple[Asked, ...] = ()
 
     def permissions(self, folder: Path) -> Permission:
         """What may be done to the names in a folder."""
@@ -149,6 +184,8 @@ class Policy:
             if operation in (Operation.STORE, Operation.APPEND, Operation.REMOVE):
                 raise IsAFolder("Is a folder")
             raise Denied("Not possible for the root folder")
+        for each in self.asked:
+            each.check(operation, path)
         return names
 
     def _names(self, operation: Operation, path: Path) -> Names:

@@ -8,7 +8,7 @@ from functools import lru_cache, reduce
 from operator import or_
 
 from mailftp.files.home import Path
-from mailftp.files.policy import READING, Patterns, Permission, Policy, Rule
+from mailftp.files.policy import READING, Asked, Patterns, Permission, Policy, Rule
 from mailftp.settings import FTP, FTPFolder, FTPLimit, FTPRule, Network
 
 #: The name under which tables speak of who has no account.
@@ -44,8 +44,10 @@ class Terms:
 class Rulebook:
     """The tables of one settings file."""
 
-    def __init__(self, ftp: FTP) -> None:
+    def __init__(self, ftp: FTP, policies: Iterable[object] = ()) -> None:
+        """`policies` are `mailftp.files.policy.IFilePolicy`."""
         self._ftp = ftp
+        self._asked = tuple(policies)
         self._rules = tuple((rule.accounts, _rule(rule)) for rule in ftp.rules)
         #: Accounts of one policy share it, and with it the listings that are remembered.
         self._policies: dict[Policy, Policy] = {}
@@ -63,6 +65,7 @@ class Rulebook:
             read_only=account == ANONYMOUS,
             rules=(*rules, Rule(deny=~READING)) if read_only else rules,
             mounts=tuple((folder.name,) for folder in self.folders(account)),
+            asked=tuple(Asked(policy, account) for policy in self._asked),
         )
         return self._policies.setdefault(made, made)
 
