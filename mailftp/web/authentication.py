@@ -64,7 +64,7 @@ class Authentication:
     """`proofs` are asked where no Authorization was sent."""
 
     def __init__(self, login: Login, clock: IReactorTime) -> None:
-        self._login, self._clock = login, clock
+        self._login, self.clock = login, clock
         self._secret = secrets.token_bytes(16)
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self.proofs: list[Proof] = []
@@ -85,7 +85,7 @@ class Authentication:
             raise Unauthenticated(refusal(HTTPStatus.FORBIDDEN, "another site's page may not ask here"))
         key = hmac.digest(self._secret, f"{visit.origin.peer.address} {given}".encode(), "sha256")
         known = self._known.get(key)
-        if known is None or known.until <= self._clock.seconds():
+        if known is None or known.until <= self.clock.seconds():
             self._forget(key)
             logged_in = await self._attempt(given, visit, service, key)
             self._remember(key, logged_in)
@@ -149,7 +149,7 @@ class Authentication:
 
     def _remember(self, key: bytes, logged_in: LoggedIn) -> None:
         self._forget(key)
-        now = self._clock.seconds()
+        now = self.clock.seconds()
         self._known[key] = _Known(logged_in, now + KNOWN_SECONDS)
         # The oldest are the first.
         for each, known in tuple(self._known.items()):

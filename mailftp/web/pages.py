@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -63,6 +63,8 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     #: In place of `body`: sent as it is made, no faster than the client takes it.
     pieces: AsyncGenerator[bytes, None] | None = None
+    #: In place of `body`: given the request, whose header is set, to write to it for as long as it likes.
+    take: Callable[[Any], None] | None = None
 
 
 class Page:

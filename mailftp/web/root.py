@@ -312,7 +312,10 @@ def _write(request: Any, answer: Answer) -> None:
     if answer.pieces is not None and request.method != b"HEAD":
         Streaming(request, answer.pieces, _JOURNAL).begin()
         return
-    if answer.status != HTTPStatus.NO_CONTENT and answer.pieces is None:
+    if answer.take is not None and request.method != b"HEAD":
+        answer.take(request)
+        return
+    if answer.status != HTTPStatus.NO_CONTENT and answer.pieces is None and answer.take is None:
         request.setHeader("Content-Length", str(len(answer.body)))
     request.write(b"" if request.method == b"HEAD" else answer.body)
     request.finish()

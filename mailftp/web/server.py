@@ -102,6 +102,8 @@ class WebRequest(Request):
     reception: Reception | None = None
     #: What became of it: what its taker gave, an Answer, or a Failure.
     received: Any = None
+    #: What answers for as long as nobody ends it (`end()`).
+    endless: Any = None
     #: Octets of the body that are taken, and that have come.
     _most = _kept = 0
 
@@ -309,10 +311,13 @@ class HTTPConnection(Connection):
             self.close()
 
     def drain(self) -> None:
-        if self._answering:
-            self._channel.persistent = False
-        else:
+        if not self._answering:
             self.close()
+            return
+        self._channel.persistent = False
+        for request in tuple(self._channel.requests):
+            if request.endless is not None:
+                request.endless.end()
 
     def closed(self, reason: Failure) -> None:
         self._channel.connectionLost(reason)  # type: ignore[no-untyped-call]  # upstream
