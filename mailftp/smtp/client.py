@@ -135,6 +135,10 @@ class SMTPClient:
         """QUIT and close; fires when the connection is gone, never fails."""
         return self._shell.quit()
 
+    def explain(self, words: str) -> None:
+        """Put a remark into the dialogue of the first message."""
+        self._shell.session.dialogue.add("*", words)
+
     def abort(self) -> None:
         """Close now; a transaction under way fails with ConnectionFault."""
         self._shell.fail("given up here")
@@ -169,10 +173,12 @@ async def _connect(
     except ConnectionFault as fault:
         if not fault.tls_failed or target.tls != "opportunistic" or (target.username and not target.private):
             raise
-        before = fault.dialogue
+        failed, before = str(fault), fault.dialogue
     try:
         # RFC 7435 section 3: TLS that cannot be had is no reason not to deliver.
-        return await _open(reactor, replace(target, tls="none"), timeout, threads, None)
+        client = await _open(reactor, replace(target, tls="none"), timeout, threads, None)
+        client.explain(f"in the clear, TLS failed: {failed}")
+        return client
     except ConnectionFault as fault:
         fault.dialogue = f"{before}\n*: again, in the clear\n{fault.dialogue}"
         raise

@@ -407,6 +407,7 @@ class CutTests(FarSideCase):
             house = self.play("TLS", broken, "delivered")
             self.assertEqual(house.far.connections, 2, broken)
             self.assertEqual(house.far.taken[0][0], ("bob", "eve"))
+            self.assertIn("*: in the clear, TLS failed: ", house.attempts(1)["bob"][0].dialogue)
 
 
 class StallTests(FarSideCase):
