@@ -226,7 +226,7 @@ def _comparator(kind: Queryable, given: dict[str, Any]) -> Comparator:
     if collation not in (None, *COLLATIONS):
         raise MethodError("unsupportedSort", f"there is no collation {collation[:100]} here")
     extra = kind.read_comparator(name, comparator)
-    comparator.done()
+    # jmapc sends "position" and the like in each: what is not known changes nothing.
     return Comparator(name, ascending, extra)
 
 
