@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from mailftp.message import envelope
 from mailftp.message.index import (
     DOT_FREE_SIZE,
     INDEX_VERSION,
@@ -162,6 +163,22 @@ class IndexTests(SynchronousTestCase):
         [envelope] = parse_values(index.envelope)
         self.assertEqual(envelope[2], [[None, None, b"a", b"b"], [None, None, b"c", b"d"]])
         self.assertEqual(envelope[1], b"two")
+
+    def test_known_addresses(self) -> None:
+        """A field that is remembered comes to what one that is taken apart anew does, and counts as much."""
+        fields = [
+            b"", b"a@b.test", b"Ann <a@b.test>, \r\n b@c.test", b"team: a@b.test, b@c.test;", b"<>",
+            b"\xff\0(", b"," * 150, b"a@b.test," * 22, b'"' + b"x" * 190 + b'" <a@b.test>',
+            b"=?utf-8?q?=C3=A9?= <a@b.test>",
+        ]  # fmt: skip
+        messages = [
+            b"From: %b\r\nTo: %b\r\nCc: %b\r\n\r\n" % (one, other, other)
+            for one in fields
+            for other in fields
+        ]
+        known = [index_message(message).envelope for _ in range(2) for message in messages]
+        self.patch(envelope, "_MOST_KNOWN", -1)
+        self.assertEqual(known, [index_message(message).envelope for message in messages] * 2)
 
     def test_thread_fields(self) -> None:
         """References count before In-Reply-To; ids come once, in their order."""
