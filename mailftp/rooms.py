@@ -17,6 +17,7 @@ from twisted.cred.credentials import IAnonymous, IUsernamePassword
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred
 
+from mailftp.accounts.avatars import IMailAccount
 from mailftp.accounts.checkers import CertificateChecker, StoreChecker
 from mailftp.accounts.credentials import IPassword
 from mailftp.accounts.login import Login
@@ -58,6 +59,8 @@ from mailftp.smtp.server import SMTPFactory
 from mailftp.store.engine import Store
 from mailftp.store.records import Account
 from mailftp.web.authentication import Authentication
+from mailftp.web.files.furnishing import add_files
+from mailftp.web.files.page import HomeOf
 from mailftp.web.furnishing import make_root
 from mailftp.web.jmap.context import Ground
 from mailftp.web.jmap.furnishing import add_jmap
@@ -272,7 +275,19 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
     )
     web.at("/health", Health(settings.http.monitoring, watched))
     web.at("/metrics", Metrics(settings.http.monitoring, watched))
+    if isinstance(login.portal.realm, MailRealm):
+        add_files(web, asked, _homes(login.portal.realm), base.reader)
     return Rooms(settings, login, Mechanisms(login.portal), intake, strangers, allowances, web, asked)
+
+
+def _homes(realm: MailRealm) -> HomeOf:
+    """The files of who asks the web are those that the same account has by FTP, with one count of them."""
+
+    async def home_of(avatar: IMailAccount) -> IHome:
+        home = realm.home_for(avatar.account, getattr(avatar, "read_only", False))
+        return await home if isinstance(home, Deferred) else home
+
+    return home_of
 
 
 def _mail(base: Foundations, settings: Settings, login: Login) -> Mail:

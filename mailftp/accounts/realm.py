@@ -53,6 +53,8 @@ class Submitter:
 class MailAccount:
     account: Account
     store: Store
+    #: It was opened with an app password that may change no files.
+    read_only: bool = False
 
     @property
     def address(self) -> str:
@@ -84,7 +86,8 @@ class MailRealm:
         `locks`. With `expiring` it is noted what POP3 clients fetch and leave."""
         self._store = store
         self._sessions = sessions
-        self._home_for = home_for
+        #: Of an account, and whether nothing in it may be changed.
+        self.home_for = home_for
         self._anonymous_home = anonymous_home
         self._domains = domains
         self._locks = locks or MaildropLocks()
@@ -113,10 +116,9 @@ class MailRealm:
                     self._store, account, self._locks, self._listings, expiring=self._expiring
                 )
             elif interface is IMailAccount:
-                avatar = MailAccount(account, self._store)
+                avatar = MailAccount(account, self._store, _read_only(app_password))
             elif interface is IHome:
-                read_only = app_password is not None and app_password.read_only
-                avatar = await maybeDeferred(self._home_for, account, read_only)
+                avatar = await maybeDeferred(self.home_for, account, _read_only(app_password))
             else:
                 continue
             close = mind.close if isinstance(mind, Client) else None
@@ -142,6 +144,10 @@ class MailRealm:
         if found is None or found[0].disabled:
             raise UnauthorizedLogin
         return found[0], mark, None
+
+
+def _read_only(app_password: AppPassword | None) -> bool:
+    return app_password is not None and app_password.read_only
 
 
 def _nothing() -> None:

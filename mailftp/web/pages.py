@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +16,7 @@ from mailftp.web.hosts import Host
 
 if TYPE_CHECKING:
     from mailftp.web.reception import Begun
+    from mailftp.web.streaming import Pieces
 
 #: Octets of a request's body, where a page does not say otherwise.
 BODY = 64 * 1024
@@ -46,6 +47,8 @@ class Visit:
     fields: Mapping[str, str] = field(default_factory=dict)
     #: Of a page that has all that is beneath a path: the segments there, decoded.
     rest: tuple[str, ...] = ()
+    #: The same before they were decoded: names of files need not be UTF-8.
+    segments: tuple[bytes, ...] = ()
     #: Of a page that takes the body as it comes: what its BodyTaker gave.
     received: Any = None
 
@@ -62,7 +65,7 @@ class Answer:
     status: int = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
     #: In place of `body`: sent as it is made, no faster than the client takes it.
-    pieces: AsyncGenerator[bytes, None] | None = None
+    pieces: Pieces | None = None
     #: In place of `body`: given the request, whose header is set, to write to it for as long as it likes.
     take: Callable[[Any], None] | None = None
 
@@ -73,6 +76,8 @@ class Page:
     #: HEAD is GET without the body, OPTIONS is answered from this.
     methods: ClassVar[tuple[str, ...]] = ("GET",)
     body_limit: int = BODY
+    #: What is no UTF-8 beneath it is refused; else `Visit.rest` is empty and `Visit.segments` are to be read.
+    utf8: ClassVar[bool] = True
 
     def begin(self, visit: Visit) -> Begun | None:
         """Before the body of a request with one of `methods` comes. None: it is kept in memory. Otherwise

@@ -24,6 +24,7 @@ from mailftp.web.hosts import Host, HostFault, OwnHosts, parse_host
 from mailftp.web.pages import BODY, Answer, IVisit, Page, Visit, refusal
 from mailftp.web.reception import Reception, take_whole
 from mailftp.web.streaming import Streaming
+from mailftp.wire.eager import eager
 from mailftp.wire.journal import Journal
 from mailftp.wire.peer import Peer
 
@@ -129,7 +130,7 @@ class Root:
             page, rest = self._page(path)
             if page is None:
                 return self._pass_on(request, visit, path)
-            visit = replace(visit, rest=_decoded(rest), received=getattr(request, "received", None))
+            visit = replace(_beneath(page, visit, rest), received=getattr(request, "received", None))
             answered = self._ask(page, visit)
         except Refused as refused:
             answered = refused.answer
@@ -148,7 +149,7 @@ class Root:
         if page is None:
             return None
         try:
-            visit = replace(self._visit(request), rest=_decoded(rest))
+            visit = _beneath(page, self._visit(request), rest)
             refused = _refused_method(page, visit)
             begun = page.begin(visit) if refused is None else None
         except Refused as fault:
@@ -267,6 +268,10 @@ def _segments(path: bytes) -> tuple[bytes, ...]:
     return tuple(path[1:].split(b"/"))
 
 
+def _beneath(page: Page, visit: Visit, rest: tuple[bytes, ...]) -> Visit:
+    return replace(visit, rest=_decoded(rest) if page.utf8 else (), segments=rest)
+
+
 def _decoded(segments: tuple[bytes, ...]) -> tuple[str, ...]:
     """Twisted has taken the escapes away."""
     try:
@@ -317,6 +322,8 @@ def _write(request: Any, answer: Answer) -> None:
         return
     if answer.status != HTTPStatus.NO_CONTENT and answer.pieces is None and answer.take is None:
         request.setHeader("Content-Length", str(len(answer.body)))
+    if answer.pieces is not None:
+        eager(answer.pieces.aclose())
     request.write(b"" if request.method == b"HEAD" else answer.body)
     request.finish()
 
@@ -339,5 +346,7 @@ def _write_later(request: Any, answered: Deferred[Answer], journal: Journal) -> 
     def write(answer: Answer) -> None:
         if not gone:
             _write(request, answer)
+        elif answer.pieces is not None:
+            eager(answer.pieces.aclose())
 
     answered.addErrback(failed).addCallback(write)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
@@ -12,11 +12,23 @@ from zope.interface import implementer
 from mailftp.wire.journal import Journal
 
 
+class Pieces(Protocol):
+    """As async generators are; one that was never asked for a piece closes nothing, so that what is open
+    before is no generator's but mailftp.web.content's."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def __anext__(self) -> Coroutine[Any, Any, bytes]: ...
+
+    def aclose(self) -> Coroutine[Any, Any, None]:
+        """Called once when no more is wanted, the end of it included."""
+
+
 @implementer(IPushProducer)
 class Streaming:
     """Between what makes the pieces and the request that they are written to."""
 
-    def __init__(self, request: Any, pieces: AsyncGenerator[bytes, None], journal: Journal) -> None:
+    def __init__(self, request: Any, pieces: Pieces, journal: Journal) -> None:
         self._request, self._pieces, self._journal = request, pieces, journal
         self._gone = False
         self._resumed: Deferred[None] | None = None
@@ -39,7 +51,7 @@ class Streaming:
             if not self._gone:
                 # What was sent looks whole in nobody's eyes: the connection breaks off.
                 self._request.unregisterProducer()
-                self._request.channel.abortConnection()
+                self._request.loseConnection()
             return
         finally:
             # What is open is closed, however this ends.

@@ -1,0 +1,1 @@
+"""An account's files by HTTP: the same homes, policy and quotas as FTP."""
