@@ -263,7 +263,7 @@ def furnish(base: Foundations, settings: Settings, login: Login | None = None) -
     allowances = Allowances(Rulebook(settings.ftp))
     web = make_root(settings)
     asked = Authentication(login, base.reactor)
-    add_jmap(web, Ground(settings, base.store, time.time, run=base.files.run), asked)
+    add_jmap(web, Ground(settings, base.store, time.time, run=base.files.run, intake=intake), asked)
     add_webmail(web, settings, _mail(base, settings, login), asked)
     watched = Watched(
         base.store,

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from mailftp.intake.intake import Intake
 from mailftp.settings import Settings
 from mailftp.store.engine import Store
 from mailftp.store.records import Account
@@ -30,6 +31,8 @@ class Ground:
     limits: Limits = Limits()
     #: Runs what may take a while in a thread.
     run: Callable[[Callable[[], Any]], Deferred[Any]] = maybeDeferred
+    #: Takes what is submitted; without it nothing can be.
+    intake: Intake | None = None
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from mailftp.web.jmap.mail import add_mail, add_quotas
 from mailftp.web.jmap.pages import APIPage, SessionPage
 from mailftp.web.jmap.registry import Registry
 from mailftp.web.jmap.session import API, DOWNLOAD, EVENT_SOURCE, UPLOAD
-from mailftp.web.jmap.writing import add_writing
+from mailftp.web.jmap.writing import add_submission, add_writing
 from mailftp.web.root import Root
 
 
@@ -25,6 +25,8 @@ def make_registry(ground: Ground) -> Registry:
     add_writing(registry)
     add_quotas(registry)
     add_blobs(registry)
+    if ground.intake is not None:
+        add_submission(registry)
     return registry
 
 

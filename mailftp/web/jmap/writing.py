@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+from mailftp.web.jmap.changing import add_changes
 from mailftp.web.jmap.email_set import EmailSetting
+from mailftp.web.jmap.getting import add_get
+from mailftp.web.jmap.identities import IdentityType
 from mailftp.web.jmap.mailbox_set import MailboxSetting
-from mailftp.web.jmap.registry import Registry
+from mailftp.web.jmap.querying import add_query
+from mailftp.web.jmap.registry import SUBMISSION, Registry
+from mailftp.web.jmap.sending import HOLD
 from mailftp.web.jmap.setting import add_set
+from mailftp.web.jmap.submissions import SubmissionType
 
 
 def add_writing(registry: Registry) -> None:
     add_set(registry, MailboxSetting())
     add_set(registry, EmailSetting())
+
+
+def add_submission(registry: Registry) -> None:
+    """Section 1.3.2: what is sent, and as whom."""
+    registry.offer(
+        SUBMISSION, {}, {"maxDelayedSend": HOLD, "submissionExtensions": {"FUTURERELEASE": [], "DSN": []}}
+    )
+    identities = IdentityType()
+    submissions = SubmissionType(identities)
+    add_get(registry, identities)
+    add_changes(registry, identities)
+    add_set(registry, identities)
+    add_get(registry, submissions)
+    add_changes(registry, submissions)
+    add_query(registry, submissions)
+    add_set(registry, submissions)

@@ -101,6 +101,10 @@ def play(
 def _filled(value: Any, known: dict[str, Any]) -> Any:
     if isinstance(value, str) and value.startswith("$") and value[1:] in known:
         return known[value[1:]]
+    if isinstance(value, str) and "/$" in value:
+        # The last step of a patch's path.
+        path, _, name = value.rpartition("/$")
+        return f"{path}/{known[name]}" if name in known else value
     if isinstance(value, list):
         return [_filled(each, known) for each in value]
     if isinstance(value, dict):

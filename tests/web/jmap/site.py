@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mailftp.accounts.login import Login
+from mailftp.intake.intake import Intake
 from mailftp.settings import Settings
 from mailftp.web.authentication import Authentication
 from mailftp.web.furnishing import make_root
@@ -52,7 +53,9 @@ class JMAPCase(IMAPTestCase):
             domains=DOMAINS,
             auth=self.auth,
         )
-        self.ground = Ground(self.settings, self.store, self.clock.seconds, self.limits)
+        self.intake = Intake(self.settings, self.store, now=self.clock.seconds)
+        self.addCleanup(self.intake.stop)
+        self.ground = Ground(self.settings, self.store, self.clock.seconds, self.limits, intake=self.intake)
         self.authentication = Authentication(Login(self.portal, self.auth, DOMAINS, self.clock), self.clock)
         self.root = make_root(self.settings)
         add_jmap(self.root, self.ground, self.authentication)
