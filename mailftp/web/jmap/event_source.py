@@ -23,11 +23,10 @@ from mailftp.web.jmap.ids import ACCOUNT, spell
 from mailftp.web.jmap.ijson import write_json
 from mailftp.wire.journal import Journal
 
-#: Types that a change of mail is of. What writes other objects adds theirs to `OBJECTS`, by the kind that it
-#: gives them in the store.
+#: Types that a change of mail is of, and those of other objects, by the kind that the store has them by.
 MAIL = ("Email", "Mailbox", "Thread")
 DELIVERY = "EmailDelivery"
-OBJECTS: dict[str, str] = {}
+OBJECTS: dict[str, str] = {"Identity": "Identity", "EmailSubmission": "EmailSubmission"}
 
 #: Event sources of one account.
 MOST = 32

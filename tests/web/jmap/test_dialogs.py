@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
-from mailftp.store.queries import Mailboxes
-from mailftp.store.units import SetAccount
-=======
 from mailftp.store.queries import Bodies, Mailboxes, MailboxSince
->>>>>>> 25ffc95 (JMAP: identities; messages are submitted, held, undone, and followed)
+from mailftp.store.units import SetAccount
 from tests.imap.on_disk import SQLiteTestCase
 from tests.web.jmap import dialogs
 from tests.web.jmap.site import JMAPCase
@@ -43,11 +39,10 @@ class Dialogs:
         self.put(message, mailbox=mailbox, flags=frozenset(flags), received=self.received)
         self.received += 1
 
-<<<<<<< HEAD
     def do_quota(self: Any, name: str, most: str) -> None:
         unit = SetAccount("bob@example.test", ((name, int(most)),))
         self.successResultOf(self.store.commit(unit))
-=======
+
     def do_arrived(self: Any, account: str, subject: str) -> None:
         """One message of that subject is in the account's INBOX, and does not say who had a blind copy."""
         [message] = self.successResultOf(self.store.read(MailboxSince(self.ids[account]))).messages
@@ -55,7 +50,6 @@ class Dialogs:
         self.assertIn(f"Subject: {subject}\r\n".encode(), octets)
         self.assertNotIn(b"Bcc", octets)
         self.assertIn(b"Return-Path: <bob@example.test>", message.prefix)
->>>>>>> 25ffc95 (JMAP: identities; messages are submitted, held, undone, and followed)
 
     def do_imap(self: Any, command: str, *arguments: str) -> None:
         """By IMAP; STORE and EXPUNGE in INBOX."""
