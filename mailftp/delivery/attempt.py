@@ -79,11 +79,20 @@ class Attempt:
         self._stopping = False
         #: Why it ends when it is cut.
         self.ending = "the server was stopped"
+        #: One of its hosts has greeted us.
+        self.met = False
+        self._hurried = ""
         #: How the destination took it, and in words why it is silent, if it is.
         self.answer, self.reason = Answer.UNKNOWN, ""
 
     def stop(self) -> None:
         self._stopping = True
+
+    def hurry(self) -> None:
+        """It has said nothing for long enough; whoever calls this cancels `run` then."""
+        self._stopping = True
+        self.ending = self._hurried = "it kept us waiting for its first word while other mail waited"
+        self._note(Answer.SILENT, self.ending)
 
     async def run(self) -> list[Verdict]:
         """A verdict for each recipient of the job. Raises only what is an error of ours."""
@@ -205,6 +214,7 @@ class Attempt:
         hop = replace(hop, tls=self._required(hop))
         link = self._means.connections.take(hop)
         if link is not None:
+            self.met = True
             try:
                 await self._send_all(link, body)
             except ConnectionFault as fault:
@@ -234,6 +244,7 @@ class Attempt:
         )
         creator = means.creator if hop.tls in ("required", "implicit") else None
         client = await connect(means.reactor, target, CONNECT_SECONDS, threads=means.threads, creator=creator)
+        self.met = True
         return Link(hop, client)
 
     def _required(self, hop: Hop) -> str:
@@ -298,7 +309,8 @@ class Attempt:
     def _broken(self, hop: Hop, fault: ConnectionFault, permanent: bool) -> Verdict:
         """What is said of those that are left when no host does better."""
         remote = f"{hop.host} [{hop.address}]:{hop.port}"
-        text = str(fault) if remote in str(fault) else f"{remote}: {fault}"
+        text = self._hurried or str(fault)
+        text = text if remote in text else f"{remote}: {text}"
         # RFC 3463 section 3.4: X.3.2 is a host that takes no mail.
         status = "5.3.2" if permanent else "4.4.2" if fault.dialogue else "4.4.1"
         return Verdict(

@@ -99,6 +99,11 @@ class Destinations:
         return self.total >= self._settings.total
 
     @property
+    def crowded(self) -> bool:
+        """Those that have not answered yet fill their half, and others of them may wait."""
+        return self._unproven_full
+
+    @property
     def _unproven_full(self) -> bool:
         return self._unproven >= max(1, self._settings.total // 2)
 

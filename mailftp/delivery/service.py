@@ -50,6 +50,8 @@ T = TypeVar("T")
 LEASE_SECONDS, RENEW_SECONDS = 120.0, 40.0
 #: Recipients leased at a time.
 BATCH = 100
+#: Seconds that a host has for its first word while mail for others waits for the place.
+SILENT_SECONDS = 20.0
 #: Jobs that run and wait here, beyond which what is accepted waits in the store.
 CLAIMS = 1000
 #: Seconds until we look again, though nothing was due or all that is due is busy: a clock may be set.
@@ -66,6 +68,8 @@ THREADS = 2
 class _Running:
     job: Job
     attempt: Attempt
+    #: By the reactor's clock.
+    began: float
     #: The attempt itself, while it lasts; what comes after it is never cut.
     trying: Deferred[list[Verdict]] | None = None
     done: Deferred[None] | None = None
@@ -278,6 +282,7 @@ class DeliveryService(Service):
         if not self._leases_hold() and not await self._renew():
             self._look_later(BUSY_AGAIN)
             return False
+        self._hurry()
         self._begin_ready()
         self._fruitless = None
         if not self._may_lease():
@@ -305,7 +310,8 @@ class DeliveryService(Service):
         wait = await self._store.read(NextDue())
         self._backlog = wait is not None and wait <= 0
         if not self._backlog:
-            self._look_later(LOOK_AGAIN if wait is None else min(wait, LOOK_AGAIN))
+            again = BUSY_AGAIN if self._destinations.waiting_count else LOOK_AGAIN
+            self._look_later(again if wait is None else min(wait, again))
         return self._backlog
 
     def _may_lease(self) -> bool:
@@ -381,6 +387,17 @@ class DeliveryService(Service):
 
     # One job.
 
+    def _hurry(self) -> None:
+        """Mail for others is not to wait for the minutes that hosts may take for their first word (RFC 5321
+        section 4.5.3.2.1): where they fill all places, their time is short."""
+        if not self._destinations.crowded or not (self._backlog or self._destinations.waiting_count):
+            return
+        before = self._reactor.seconds() - SILENT_SECONDS
+        for running in list(self._jobs.values()):
+            if running.began <= before and running.trying is not None and not running.attempt.met:
+                running.attempt.hurry()
+                running.trying.cancel()
+
     def _begin_ready(self) -> None:
         """All that may; after a sleep a look at the queue renews the leases first."""
         if not self._leases_hold():
@@ -392,7 +409,10 @@ class DeliveryService(Service):
     def _begin(self, job: Job) -> None:
         self._numbers += 1
         dead = self._destinations.dead(job.domain)
-        number, running = self._numbers, _Running(job, Attempt(self._means, job, dead))
+        number, running = (
+            self._numbers,
+            _Running(job, Attempt(self._means, job, dead), self._reactor.seconds()),
+        )
         self._jobs[number] = running
         running.done = Deferred.fromCoroutine(self._work(running))
         running.done.addErrback(self._fault)

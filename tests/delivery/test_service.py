@@ -493,6 +493,33 @@ class ConcurrencyTests(HouseCase):
             await self.settled(number)
         self.assertEqual(len(far.taken), 20)
 
+    async def test_silent_ones_do_not_keep_new_ones_out(self) -> None:
+        """Hosts that say nothing hold all the places for those who have not answered yet. Mail for others of
+        those goes on all the same, and not only after minutes."""
+        far = await self.far()
+        silent = await self.far(Behaviour(greeting=None))
+        await self.house(
+            self.plain(
+                routes={
+                    **{f"d{n}.test": f"127.0.0.1:{silent.port}" for n in range(2)},
+                    "b.test": f"127.0.0.1:{far.port}",
+                },
+                concurrency=Concurrency(total=4, per_destination=4),
+            )
+        )
+        dead = [await self.submit(f"u{n}@d{n}.test") for n in range(2)]
+        await self.until(lambda: len(silent.sessions) == 2, "two connections")
+        number = await self.submit("u@b.test")
+        for _ in range(6):
+            self.clock.advance(5)
+            await deferLater(reactor, 0.02)
+        await self.settled(number)
+        self.assertEqual(len(far.taken), 1)
+        for one in dead:
+            message = await self.settled(one)
+            self.assertIn("kept us waiting", message.recipients[0].last_error)
+            self.assertEqual(message.recipients[0].state.value, "waiting")
+
     async def test_dead_do_not_slow_the_rest(self) -> None:
         """While destinations that say nothing hold all the places that unknown ones may have, mail for one
         that answers goes on. When they are given up, the rest of their mail does not wait for a timeout
