@@ -1,6 +1,7 @@
 """Blobs: messages, their parts, and what was uploaded (RFC 8620 section 6).
 
-"B17" is the message of Email 17, "B17_3" the content of its part 3, "U5" an upload. A blob of another account
+"B17" is the message of Email 17, "B17_3" the content of its part 3, "U5" an upload, and where it is a message
+"U5_1" a part of that. A blob of another account
 is as one that is not there.
 """
 
@@ -8,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mailftp.message.index import Part
@@ -21,8 +22,7 @@ from mailftp.store.uploads import UploadsById
 from mailftp.web.jmap.context import Ground
 from mailftp.web.jmap.octets import PIECE, FileOctets, Octets, decoded_pieces
 
-_BLOB = re.compile(r"B([1-9][0-9]{0,18})(?:_(0|[1-9][0-9]{0,4}))?")
-_UPLOAD = re.compile(r"U([1-9][0-9]{0,18})")
+_BLOB = re.compile(r"([BU])([1-9][0-9]{0,18})((?:_(?:0|[1-9][0-9]{0,4})){0,8})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +47,34 @@ class Blob:
 
 
 async def find_blob(store: Store, account_id: int, blob_id: str) -> Blob | None:
-    match = _UPLOAD.fullmatch(blob_id)
-    if match is not None and int(match[1]) < 2**63:
-        uploads = await store.read(UploadsById(account_id, (int(match[1]),)))
-        return Blob(blob_id, uploads[0].body) if uploads else None
     match = _BLOB.fullmatch(blob_id)
-    if match is None or int(match[1]) >= 2**63:
+    if match is None or int(match[2]) >= 2**63:
         return None
-    found = await store.read(EmailsById(account_id, (int(match[1]),)))
-    if not found.emails:
-        return None
-    email = found.emails[0]
-    part, prefix = None, email.prefix
-    if match[2] is not None:
-        [index] = await store.read(Indexes((email.body,)))
-        part, prefix = _numbered(index.root, int(match[2])), b""
-        if part is None:
+    number = int(match[2])
+    if match[1] == "U":
+        uploads = await store.read(UploadsById(account_id, (number,)))
+        whole = Blob(blob_id, uploads[0].body) if uploads else None
+    else:
+        found = await store.read(EmailsById(account_id, (number,)))
+        whole = None
+        for email in found.emails:
+            mailboxes = email.mailbox_ids
+            whole = Blob(blob_id, email.body, email.prefix, None, email.id, email.thread_id, mailboxes)
+    if whole is None or not match[3]:
+        return whole
+    [index] = await store.read(Indexes((whole.body,)))
+    part = _at(index.root, [int(step) for step in match[3].split("_")[1:]])
+    return None if part is None else replace(whole, prefix=b"", part=part)
+
+
+def _at(root: Part, steps: Sequence[int]) -> Part | None:
+    """A part, or a part of the message that a part is (RFC 8621 section 4.9)."""
+    part = _numbered(root, steps[0])
+    for step in steps[1:]:
+        if part is None or part.media_type != "message/rfc822" or not part.parts:
             return None
-    return Blob(blob_id, email.body, prefix, part, email.id, email.thread_id, email.mailbox_ids)
+        part = _numbered(part.parts[0], step)
+    return part
 
 
 def _numbered(root: Part, number: int) -> Part | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mailftp.store.email_units import PLACES_LIMIT
 from mailftp.store.names import NAME_LIMIT
 from mailftp.web.jmap.changing import add_changes
 from mailftp.web.jmap.email_filters import SORTED_BY, SORTED_BY_KEYWORD
@@ -20,8 +21,8 @@ ATTACHMENTS = 50_000_000
 
 def add_mail(registry: Registry) -> None:
     of_account = {
+        "maxMailboxesPerEmail": PLACES_LIMIT,
         # No limit but how many there are.
-        "maxMailboxesPerEmail": None,
         "maxMailboxDepth": None,
         # In UTF-8 a character has up to four octets.
         "maxSizeMailboxName": NAME_LIMIT,

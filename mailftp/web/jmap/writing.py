@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from mailftp.web.jmap.blob_upload import upload_blobs
 from mailftp.web.jmap.changing import add_changes
 from mailftp.web.jmap.email_set import EmailSetting
 from mailftp.web.jmap.getting import add_get
 from mailftp.web.jmap.identities import IdentityType
+from mailftp.web.jmap.importing import copy_blobs, copy_emails, import_emails
 from mailftp.web.jmap.mailbox_set import MailboxSetting
+from mailftp.web.jmap.parsing import parse_emails
 from mailftp.web.jmap.querying import add_query
-from mailftp.web.jmap.registry import SUBMISSION, Registry
+from mailftp.web.jmap.registry import BLOB, MAIL, SUBMISSION, Registry
 from mailftp.web.jmap.sending import HOLD
 from mailftp.web.jmap.setting import add_set
 from mailftp.web.jmap.submissions import SubmissionType
@@ -17,6 +20,11 @@ from mailftp.web.jmap.submissions import SubmissionType
 def add_writing(registry: Registry) -> None:
     add_set(registry, MailboxSetting())
     add_set(registry, EmailSetting())
+    registry.add("Email/import", import_emails, MAIL)
+    registry.add("Email/copy", copy_emails, MAIL)
+    registry.add("Email/parse", parse_emails, MAIL)
+    registry.add("Blob/copy", copy_blobs)
+    registry.add("Blob/upload", upload_blobs, BLOB)
 
 
 def add_submission(registry: Registry) -> None:
