@@ -15,8 +15,12 @@ from itertools import compress
 from typing import Any
 
 from mailftp.message.casemap import casemap
+from mailftp.message.envelope_reading import read_envelope
+from mailftp.message.index import MessageIndex
 from mailftp.store.email_listing import EmailListing
-from mailftp.store.emails import EmailsById, EmailsSince, ListEmails, ThreadsSince
+from mailftp.store.emails import Email, EmailsById, EmailsSince, ListEmails, ThreadsSince
+from mailftp.store.engine import MissingBody
+from mailftp.store.queries import Indexes
 from mailftp.web.jmap import email_filters
 from mailftp.web.jmap.arguments import Arguments
 from mailftp.web.jmap.context import Context
@@ -24,9 +28,7 @@ from mailftp.web.jmap.datatypes import cannot_calculate
 from mailftp.web.jmap.email_filters import MUTABLE, SORTED_BY_KEYWORD, ThreadHas
 from mailftp.web.jmap.email_search import Attachments, Sieve, flag_sets_with, threads_with
 from mailftp.web.jmap.emails import EmailType
-from mailftp.web.jmap.headers import CONVENIENT, fields_of
 from mailftp.web.jmap.ids import EMAIL, number_of, spell
-from mailftp.web.jmap.octets import Read, each_read
 from mailftp.web.jmap.querying import Comparator, Found, Operator, Queryable, Sought, Touched
 from mailftp.web.jmap.states import modseq_in
 
@@ -132,11 +134,7 @@ class EmailQueries(EmailType, Queryable):
         for start in range(0, len(places), _PIECE):
             by_id = {listing.uids[place]: place for place in places[start : start + _PIECE]}
             emails = (await context.store.read(EmailsById(context.account.id, tuple(by_id)))).emails
-
-            def value(read: Read) -> Any:
-                return _sort_value(read, name)
-
-            async for email, found in each_read(context.store, emails, context.ground.run, value):
+            for email, found in await _keys(context, emails, name):
                 values[by_id[email.id]] = found
         return values
 
@@ -195,19 +193,29 @@ def _uses(condition: Any, kinds: tuple[type, ...]) -> bool:
     return isinstance(condition, kinds)
 
 
-def _sort_value(read: Read, name: str) -> Any:
+async def _keys(context: Context, emails: Sequence[Email], name: str) -> Sequence[tuple[Email, Any]]:
+    """What each is sorted by, out of its stored index alone."""
+    try:
+        indexes = await context.store.read(Indexes(tuple(email.body for email in emails)))
+    except MissingBody:
+        # One of them went since.
+        apart = [await _keys(context, [email], name) for email in emails] if len(emails) > 1 else []
+        return [pair for pairs in apart for pair in pairs]
+    found = await context.ground.run(
+        lambda: [_sort_value(*pair, name) for pair in zip(emails, indexes, strict=True)]
+    )
+    return list(zip(emails, found, strict=True))
+
+
+def _sort_value(email: Email, index: MessageIndex, name: str) -> Any:
     """Section 4.4.2."""
     if name == "sentAt":
-        return read.email.received if read.index.sent is None else read.index.sent
+        return email.received if index.sent is None else index.sent
     if name == "subject":
-        return casemap(read.index.base_subject)
-    root = read.index.root
-    fields = fields_of(read.email.prefix) + fields_of(
-        read.data[root.header : min(root.body, root.header + 65536)]
-    )
-    addresses = CONVENIENT[name].of(fields) or ()
+        return casemap(index.base_subject)
+    envelope = read_envelope(index.envelope)
     # The name of the first, or its address.
-    return casemap(addresses[0]["name"] or addresses[0]["email"]) if addresses else b""
+    return envelope.sender.shown() if name == "from" else envelope.to.shown()
 
 
 def _spell(number: int) -> str:
