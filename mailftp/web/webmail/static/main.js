@@ -1,37 +1,53 @@
 // The beginning: who is signed in, and what to show.
 
-import { h, iconButton, replace } from "./core.js";
-import { passwordSection, sessionSection } from "./account.js";
+import { h, replace } from "./core.js";
+import { showApp } from "./app.js";
 import { complain } from "./dialogs.js";
+import { connect } from "./jmap.js";
 import { ask } from "./server.js";
+import { readTheme, setTheme } from "./settings.js";
 import { signIn } from "./signin.js";
 
-async function begin() {
-  let account = { address: null };
+async function whoIsThere() {
   let words = "";
   for (;;) {
     try {
-      account = await ask("session");
-      if (account.address !== null) break;
+      const account = await ask("session");
+      if (account.address !== null) return account;
     } catch (error) {
       words = error.message;
     }
     await signIn(words);
     words = "";
   }
-  document.title = account.address;
+}
+
+async function begin() {
+  const account = await whoIsThere();
+  let app = null;
+  const over = () => {
+    app?.end();
+    delete document.body.dataset.view;
+    begin();
+  };
   const leave = async () => {
     try {
       await ask("session/close", {});
-      begin();
+      over();
     } catch (error) {
       complain(error);
     }
   };
-  replace(document.body,
-    h("header.bar", {}, h("h1", {}, account.address),
-      h("button.plain", { type: "button", onclick: leave }, "Sign out")),
-    h("main.page", {}, account.changesPassword && passwordSection(account.address), sessionSection()));
+  try {
+    const client = await connect();
+    client.onsignout = over;
+    app = await showApp(client, account, leave);
+  } catch (error) {
+    replace(document.body, h("main.signin", {}, h(".card.fields", {}, h("h1", {}, "Mail"),
+      h("p.fault", { role: "alert" }, error.message),
+      h("button.primary", { type: "button", onclick: () => location.reload() }, "Try again"))));
+  }
 }
 
+setTheme(readTheme());
 begin();

@@ -1,0 +1,135 @@
+// The three panes, and what goes between them.
+
+import { cell, derived, h, iconButton, later, mark, replace, watch } from "./core.js";
+import { Actions } from "./actions.js";
+import { askWhether, complain, menu } from "./dialogs.js";
+import { closeFolders, folderIcon, folderName, foldersButton, foldersPane } from "./folders.js";
+import { count } from "./format.js";
+import { listPane } from "./list.js";
+import { Listing, Mail } from "./mail.js";
+import { readerPane } from "./reader.js";
+import { settingsDialog } from "./settings.js";
+import { shortcuts } from "./shortcuts.js";
+
+// Shows the account's mail; answers what ends it.
+export async function showApp(client, account, leave) {
+  const mail = new Mail(client);
+  await mail.start();
+  const mailbox = cell(mail.byRole("inbox")?.id ?? mail.mailboxes.peek()[0]?.id);
+  const sought = cell("");
+  const unreadOnly = cell(false);
+  const current = cell(null);
+  const chosen = cell(new Set());
+  const listing = derived(() => {
+    const text = sought().trim();
+    const filter = text ? { text } : { inMailbox: mailbox() };
+    if (unreadOnly()) filter.notKeyword = "$seen";
+    return new Listing(mail, filter, text);
+  });
+  const outgoing = () => !sought.peek() && ["sent", "drafts"].includes(mail.byId(mailbox.peek())?.role);
+  const view = (name) => { document.body.dataset.view = name; };
+
+  const actions = new Actions(mail, { listing, leave: (ids) => {
+    chosen.set(new Set());
+    if (ids.includes(current.peek())) {
+      const next = list.step(1);
+      open(ids.includes(next) ? null : next, { show: false });
+    }
+  } });
+  const open = (id, { show = true } = {}) => {
+    current.set(id ?? null);
+    if (show && id) view("reader");
+    if (!id) view("list");
+  };
+  const choose = (id) => {
+    sought.set("");
+    search.value = "";
+    chosen.set(new Set());
+    current.set(null);
+    mailbox.set(id);
+    closeFolders();
+    view("list");
+  };
+  const back = () => { current.set(null); view("list"); list.focus(); };
+
+  const list = listPane({ mail, listing, current, chosen, open, act: actions, outgoing,
+    empty: () => sought.peek() ? "Nothing was found." : unreadOnly.peek() ? "Everything here is read." : "There is nothing here." });
+  
+  const seek = later(180, () => { current.set(null); chosen.set(new Set()); sought.set(search.value); });
+  const search = h("input", { type: "search", placeholder: "Search all mail", "aria-label": "Search all mail", oninput: seek, maxLength: 500 });
+  const targets = () => (chosen.peek().size ? [...chosen.peek()] : current.peek() ? [current.peek()] : []);
+
+  const moreItems = () => [
+    { label: "Mark as read", icon: "open", act: () => actions.seen(targets()) },
+    { label: "Mark as unread", icon: "mail", act: () => { const ids = targets(); back(); actions.seen(ids, false); } },
+    { label: "Star", icon: "flag", act: () => actions.star(targets()) },
+    "-",
+    ...mail.mailboxes.peek().filter((one) => one.id !== mailbox.peek() && one.myRights?.mayAddItems !== false)
+      .map((one) => ({ label: `Move to ${folderName(one)}`, icon: folderIcon(one), act: () => actions.move(targets(), one) })),
+  ];
+  const toolbar = (label, ...before) => {
+    const more = iconButton("more", "More", () => menu(more, moreItems()), { "aria-haspopup": "menu", "aria-expanded": "false" });
+    return h(".tools", { role: "toolbar", "aria-label": label }, before,
+      iconButton("archive", "Archive (e)", () => actions.archive(targets())),
+      iconButton("junk", "Junk (!)", () => actions.junk(targets())),
+      iconButton("trash", "Delete (#)", () => actions.remove(targets(), askWhether)), more);
+  };
+  const picking = toolbar("What to do with the selection", iconButton("close", "Select nothing", () => chosen.set(new Set())));
+
+  const reader = readerPane({ mail, current, act: actions, back, tools: toolbar("What to do with the conversation") });
+
+  const heading = h("h2", {});
+  const number = h("span.quiet", {});
+  watch(() => {
+    mail.mailboxes();
+    const picked = chosen().size;
+    picking.hidden = picked === 0;
+    heading.textContent = sought() ? "Found" : folderName(mail.byId(mailbox()) ?? { name: "Mail" });
+    number.textContent = picked ? `${count(picked, "conversation")} selected` : list.describe();
+    const unread = mail.byRole("inbox")?.unreadThreads ?? 0;
+    document.title = `${unread ? `(${unread}) ` : ""}${heading.textContent} · ${account.address}`;
+  });
+  const filter = h("button.plain.small", { type: "button", onclick: () => unreadOnly.change((on) => !on) }, "Unread");
+  watch(() => mark(filter, { "aria-pressed": String(unreadOnly()) }));
+
+  const settings = () => settingsDialog({ account, leave });
+  const ended = shortcuts({ list, open, back, current, chosen, actions, targets, search, choose, mail, settings });
+  replace(document.body,
+    h("a.skip", { href: "#conversations" }, "Skip to the conversations"),
+    foldersPane(mail, { chosen: mailbox, choose, drop: (ids, target) => actions.move(ids, target), address: account.address,
+      tools: iconButton("settings", "Settings", settings) }),
+    h(".veil", { onclick: closeFolders }),
+    h("main.panes", {}, h("h1.hidden", {}, "Mail"),
+      h("section.list", { id: "conversations", "aria-label": "Conversations" },
+        h(".search", {}, foldersButton(), search),
+        h("header.list-head", {}, h(".list-title", {}, heading, number), filter,
+          iconButton("refresh", "Look for new mail", () => refresh())),
+        picking, list.element),
+      reader.element));
+  view("list");
+
+  const refresh = async () => {
+    try {
+      await mail.follow();
+      listing.peek().refresh(...list.sight());
+    } catch (error) {
+      complain(error);
+    }
+  };
+  return { end: follow(client, refresh, ended), refresh };
+}
+
+// New mail without a reload: the server tells (RFC 8620 section 7.3); where it does not, the page looks each minute.
+function follow(client, refresh, ended) {
+  const soon = later(150, refresh);
+  const timer = setInterval(() => document.visibilityState === "visible" && soon(), 60000);
+  const seen = () => document.visibilityState === "visible" && soon();
+  document.addEventListener("visibilitychange", seen);
+  const silence = client.pushes ? client.listen(["Email", "Mailbox"], soon) : () => {};
+  return () => {
+    clearInterval(timer);
+    document.removeEventListener("visibilitychange", seen);
+    silence();
+    ended();
+  };
+}
