@@ -19,6 +19,7 @@ export async function launch(executablePath) {
 export async function open(browser, url, { viewport = DESKTOP, ...more } = {}) {
   const context = await browser.newContext({ viewport, ignoreHTTPSErrors: true, ...more });
   const page = await context.newPage();
+  page.setDefaultTimeout(Number(process.env.MAILFTP_TEST_PATIENCE ?? 60) * 1000);
   const host = new URL(url).host;
   page.faults = [];
   page.on("console", (message) => message.type() === "error" && page.faults.push(`console: ${message.text()}`));
@@ -44,6 +45,17 @@ export async function broken(page) {
   const found = await page.evaluate(() =>
     window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] }));
   return found.violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(" ")).join(", ")}`);
+}
+
+// What was there when something went wrong.
+export async function last(browser, error) {
+  for (const context of browser.contexts()) {
+    for (const page of context.pages()) {
+      await picture(page, "last");
+      console.error(page.url(), page.faults, (await page.evaluate(() => document.body.innerText)).slice(0, 2000));
+    }
+  }
+  throw error;
 }
 
 // What a test reads; where it wants to look at a page, MAILFTP_SCREENSHOTS names a folder.

@@ -119,13 +119,14 @@ export async function showApp(client, account, leave) {
   return { end: follow(client, refresh, ended), refresh };
 }
 
-// New mail without a reload: the server tells (RFC 8620 section 7.3); where it does not, the page looks each minute.
+// New mail without a reload: the server tells (RFC 8620 section 7.3). A proxy may hold that back: the page looks
+// for itself now and then.
 function follow(client, refresh, ended) {
   const soon = later(150, refresh);
-  const timer = setInterval(() => document.visibilityState === "visible" && soon(), 60000);
+  const timer = setInterval(() => document.visibilityState === "visible" && soon(), 120000);
   const seen = () => document.visibilityState === "visible" && soon();
   document.addEventListener("visibilitychange", seen);
-  const silence = client.pushes ? client.listen(["Email", "Mailbox"], soon) : () => {};
+  const silence = client.listen(["Email", "Mailbox"], soon);
   return () => {
     clearInterval(timer);
     document.removeEventListener("visibilitychange", seen);

@@ -13,11 +13,6 @@ export const folderIcon = (mailbox) => ICONS[mailbox.role] ?? "folder";
 // `chosen` is a cell with the id of the one that is shown, `choose` shows another, `drop` takes mails to one.
 export function foldersPane(mail, { chosen, choose, drop, address, tools }) {
   const list = h("ul", {});
-  watch(() => {
-    const now = chosen();
-    replace(list, mail.mailboxes().map((mailbox) => h("li", {}, row(mailbox, mailbox.id === now))));
-  });
-
   const row = (mailbox, current) => {
     const drafts = mailbox.role === "drafts";
     const number = drafts ? mailbox.totalEmails : mailbox.unreadThreads;
@@ -97,6 +92,11 @@ export function foldersPane(mail, { chosen, choose, drop, address, tools }) {
       !mailbox.role && may.mayDelete !== false && { label: "Delete", icon: "trash", danger: true, act: () => remove(mailbox) },
     ];
   };
+
+  watch(() => {
+    const now = chosen();
+    replace(list, mail.mailboxes().map((mailbox) => h("li", {}, row(mailbox, mailbox.id === now))));
+  });
 
   return h("nav.folders", { "aria-label": "Folders" },
     h(".folders-head", {}, h("span.who", { title: address }, address), tools), list,

@@ -51,8 +51,6 @@ export class Client {
     this.downloadUrl = here(session.downloadUrl);
     this.uploadUrl = here(session.uploadUrl);
     this.eventSourceUrl = here(session.eventSourceUrl);
-    // Whether the server tells of changes by itself.
-    this.pushes = false;
     this.onsignout = () => {};
   }
 
