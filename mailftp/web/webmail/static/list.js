@@ -44,9 +44,9 @@ export function listPane({ mail, listing, current, chosen, open, act, outgoing, 
         mark(shown, { "aria-selected": id !== undefined && (picked.has(id) || id === here) ? "true" : "false" });
         shown.classList.toggle("picked", picked.has(id));
         shown.classList.toggle("current", id === here);
-        if (id === here) mark(scroller, { "aria-activedescendant": shown.id });
       }
       for (const [key, row] of made) if (!wanted.has(key)) { row.remove(); made.delete(key); }
+      mark(scroller, { "aria-activedescendant": made.get(here)?.id });
       scroller.classList.toggle("picking", picked.size > 0);
     });
   };
