@@ -24,7 +24,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from smtplib import SMTP
 
-from benchmarks import ftp_rows, imap_rows
+from benchmarks import ftp_rows, imap_rows, smtp_rows
 from benchmarks.ftp_rows import Measure, Target
 from benchmarks.origin_price import name_server
 from tests.interop.running import RunningServer
@@ -37,6 +37,8 @@ PEERS = {
     "imap": "dovecot",
 }
 
+#: Rows of which less is better.
+LESS = ftp_rows.LESS | smtp_rows.LESS
 #: Accounts with 2,000 messages each, for eight sessions at one time.
 EIGHT = tuple(f"u1{number}" for number in range(8))
 #: The account with 100,000 messages.
@@ -133,33 +135,8 @@ class Bench:
         return float(found[1])
 
     def smtp(self) -> dict[str, Measure]:
-        """Messages per second that were answered 250 after DATA, by Postfix's own load generator."""
-        source = shutil.which("smtp-source", path="/usr/sbin:/usr/bin") or sys.exit("needs postfix")
-
-        def accepted(sessions: int, size: int, count: int, *, kept: bool = True) -> Measure:
-            """`kept`: a connection brings one message after the other, in place of one each."""
-
-            def once(target: Target) -> float:
-                start = time.monotonic()
-                subprocess.run(
-                    [
-                        source, *(["-d"] if kept else []),
-                        "-s", str(sessions), "-m", str(count), "-l", str(size),
-                        "-f", "s@sender.test", "-t", "u0@bench.test", f"127.0.0.1:{target.port}",
-                    ],
-                    check=True,
-                )  # fmt: skip
-                return count / (time.monotonic() - start)
-
-            return once
-
-        return {
-            "1x4KiB": accepted(1, 4096, 500),
-            "20x4KiB": accepted(20, 4096, 2000),
-            "100x4KiB": accepted(100, 4096, 2000),
-            "20x100KiB": accepted(20, 102400, 1000),
-            "20x4KiB-new": accepted(20, 4096, 2000, kept=False),
-        }
+        """See benchmarks.smtp_rows."""
+        return smtp_rows.rows()
 
     def pop(self) -> dict[str, Measure]:
         """RETR of every message, one at a time and 32 in flight; logins."""
@@ -301,7 +278,7 @@ def report(figures: dict[tuple[str, str], list[float]], tests: list[str], target
                 continue
             middle = statistics.median(values)
             spread = f"[{min(values):.1f}-{max(values):.1f}]"
-            ratio = f"{ours / middle:.2f} x{' (less is better)' if test in ftp_rows.LESS else ''}"
+            ratio = f"{ours / middle:.2f} x{' (less is better)' if test in LESS else ''}"
             print(f"{test:19} {target.name:10} {middle:9.1f} {spread:18} mailftp is {ratio}")
 
 
@@ -332,7 +309,9 @@ def main() -> None:
         assert server.process is not None
         targets = [Target("mailftp", server.ports[service], process=server.process.pid)]
         if arguments.checks:
-            targets.append(Target("checking", bench.checking().ports["smtp"]))
+            checking = bench.checking()
+            assert checking.process is not None
+            targets.append(Target("checking", checking.ports["smtp"], process=checking.process.pid))
         targets += [bench.peer(name) for name in peers if name]
         tests: dict[str, Measure] = getattr(bench, arguments.protocol)()
         wanted = arguments.tests.split(",") if arguments.tests else list(tests)
