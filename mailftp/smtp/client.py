@@ -12,8 +12,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import (
+    IAddress,
     IDelayedCall,
     IHandshakeListener,
     IOpenSSLClientConnectionCreator,
@@ -22,7 +23,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -195,7 +196,7 @@ async def _open(
     endpoint = _endpoint(reactor, target, timeout)
     shell = _Shell(reactor, target, threads, creator)
     try:
-        await connectProtocol(endpoint, shell)  # type: ignore[no-untyped-call]  # Twisted's is untyped
+        await endpoint.connect(_Once(shell))
     except Exception as fault:
         # Whatever the network says to a connect: no route, refused, no descriptors, given up.
         raise ConnectionFault(f"{remote}: {str(fault) or type(fault).__name__}")
@@ -223,6 +224,18 @@ def _greeter(target: Target) -> Greeter:
         password=target.password,
         private=target.private,
     )
+
+
+class _Once(ClientFactory):
+    """For one connection. Twisted's own logs two lines about each."""
+
+    noisy = False
+
+    def __init__(self, shell: _Shell) -> None:
+        self._shell = shell
+
+    def buildProtocol(self, addr: IAddress | None) -> _Shell:
+        return self._shell
 
 
 @implementer(IHandshakeListener, IPushProducer)

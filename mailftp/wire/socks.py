@@ -175,5 +175,7 @@ class SOCKSEndpoint:
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         negotiation = _Negotiation(factory, self._target, self._login, self._clock)
-        await self._proxy.connect(Factory.forProtocol(lambda: negotiation))
+        factory = Factory.forProtocol(lambda: negotiation)
+        factory.noisy = False
+        await self._proxy.connect(factory)
         return await negotiation.connected_to

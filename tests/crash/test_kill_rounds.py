@@ -23,7 +23,7 @@ from tests.crash.ledger import opened, sealed
 from tests.hostile.raw import QUICK, Raw, plain
 from tests.interop.running import PATIENCE, RunningServer
 
-ROUNDS = int(os.environ.get("MAILFTP_CRASH_ROUNDS", "4"))
+ROUNDS = int(os.environ.get("MAILFTP_CRASH_ROUNDS", "3"))
 MESSAGES = 12
 AT_ONCE = 3
 #: What a server may be killed at: an acknowledgement of ours, each line that the far side hears, the end of a

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -36,7 +36,7 @@ class _Connection(Protocol):
         self.end: ScriptedEnd = self.factory.host()
         self.factory.open.add(self)
         self.end.line = self
-        self.end.connected(self)
+        self.factory.held.addCallback(lambda _: self.hung_up or self.end.connected(self))
 
     def dataReceived(self, data: bytes) -> None:
         if not self.hung_up:
@@ -68,6 +68,8 @@ class Listener(Factory):
         self.host = Host(reactor, script)
         self.open: set[_Connection] = set()
         self.waiting: list[Deferred[None]] = []
+        #: Nobody is greeted before it has fired.
+        self.held: Deferred[object] = succeed(None)
         self._listening = reactor.listenTCP(0, self, interface="127.0.0.1")
         self.port = self._listening.getHost().port
 
@@ -130,6 +132,14 @@ class SocketCase(TestCase):
         ]
         raise AssertionError(f"attempts did not end: {untried}")
 
+    async def until_owners(self, count: int) -> None:
+        for _ in range(6000):
+            queued = await self.store.read(QueueList(QueueFilter()))
+            if len({r.lease_owner for m in queued for r in m.recipients} - {""}) == count:
+                return
+            await deferLater(reactor, 0.01)
+        raise AssertionError("not so many work")
+
 
 class RealFarSideTests(SocketCase):
     async def test_sample(self) -> None:
@@ -167,10 +177,14 @@ class SQLiteLeaseTests(SocketCase):
     async def test_two_services(self) -> None:
         """Two deliveries on one SQLite store, 200 messages: each goes out once, and both send some."""
         far = await self.listener(Script())
+        release = far.held = Deferred()
         route = {"b.test": f"127.0.0.1:{far.port}"}
         await self.begin(route, "one.a.test", "two.a.test", concurrency=Concurrency(4, 4))
         for number in range(200):
             await self.send(f"take{number}@b.test")
+        # The first has as many as it may; the second takes of the others.
+        await self.until_owners(2)
+        release.callback(None)
         states = await self.until_tried()
         self.assertEqual(set(states.values()), {"delivered"})
         self.assertEqual(far.host.copies, Counter(f"take{number}" for number in range(200)))

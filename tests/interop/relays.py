@@ -81,11 +81,7 @@ class Relay:
                 time.sleep(0.05)
 
     def _end(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(3)
-        except subprocess.TimeoutExpired:
-            pass
+        # It has nothing to keep.
         try:
             os.killpg(self._process.pid, 9)
         except ProcessLookupError:

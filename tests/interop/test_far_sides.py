@@ -92,6 +92,7 @@ class FarSideTests(SynchronousTestCase):
             self.assertTrue(delivered["tls"].startswith(tls), delivered)
             self.assertEqual(delivered["attempt"], 1)
         self.until_arrived([body(message) for message in shapes.values() if body(message)])
+        self.assertEqual([line for line in self.server.output if "Starting factory" in line], [])
         said = self.dialogue()
         for word in words:
             self.assertIn(word, said)
