@@ -2,11 +2,14 @@
 
     python -m benchmarks.login_timing [--samples 1000] [--services pop3,submission,imap]
 
-An account with a wrong password, a name that nobody has, an account that is disabled, and one at a domain
-that is not ours are tried in random order, each time with another password and on a new connection, without
+An account with a wrong password, one that has app passwords, a name that nobody has, an account that is
+disabled, and one at a domain that is not ours are tried in random order, each time with another password and
+on a new connection, without
 the delay that a failed login has otherwise (`auth.failure_delay` hides what is measured here). It says for
 each kind the median, and the chance that an attempt of it took longer than one at the account: 50 % where
 nothing can be told.
+
+Half of the passwords have the form of an app password, and begin as one of the account's does that has some.
 
 The statement that is checked, with exit status 1 when it does not hold: the answers are the same octets, and
 nobody who sees one attempt says with more than 55 % of success which kind it was. With 1,000 samples chance
@@ -17,6 +20,7 @@ check, is measured in the same way, with ten times the samples.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import secrets
 import socket
@@ -29,11 +33,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from benchmarks.large_maildrop import Case
+from mailftp.accounts.app_passwords import generate_app_password
 from tests.interop.running import RunningServer
 
 #: The first is what the others are compared with. The names have one length.
 KINDS = {
     "wrong password": b"there1@example.test",
+    "app passwords": b"phones@example.test",
     "unknown": b"nobody@example.test",
     "disabled": b"closed@example.test",
     "other domain": b"nobody@foreign.test",
@@ -49,8 +55,15 @@ SERVICES: dict[str, tuple[bytes, bytes]] = {
 }
 
 
+#: What app passwords of the account that has some begin with.
+SELECTORS: list[str] = []
+
+
 def plain(name: bytes) -> bytes:
-    return b64encode(b"\0" + name + b"\0" + secrets.token_hex(8).encode())
+    password = secrets.token_hex(8)
+    if secrets.randbelow(2):
+        password = random.choice(SELECTORS) + generate_app_password()[1][4:]
+    return b64encode(b"\0" + name + b"\0" + password.encode())
 
 
 def scram(name: bytes) -> bytes:
@@ -123,10 +136,13 @@ def main() -> None:
     with ExitStack() as stack:
         settings = '[auth]\nfailure_delay = "0s"\n[limits]\nconnections_per_ip = 1000\n'
         server = RunningServer(Case(stack), "example.test", settings=settings)
-        for name in ("there1", "closed"):
+        for name in ("there1", "phones", "closed"):
             server.add_account(name, "correct horse battery")
         done = server.cli("account", "set", "closed", "--disable")
         assert done.returncode == 0, done.stderr
+        for _ in range(5):
+            made = server.cli("account", "app-password", "add", "phones", "--json")
+            SELECTORS.append(json.loads(made.stdout)["password"][:4])
         server.start()
         for service in given.services.split(","):
             for mechanism in given.mechanisms.split(","):

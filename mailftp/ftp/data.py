@@ -65,6 +65,9 @@ class IDataConnection(Protocol):
 
     def stream(self, read: Callable[[], Deferred[bytes]]) -> Deferred[int]: ...
 
+    def read(self, descriptor: int, offset: int, length: int) -> Deferred[bytes]:
+        """Of a file, b"" at its end; nothing is sent."""
+
     def receive(self, write: Callable[[bytes], Deferred[None] | None]) -> Deferred[None]:
         """Fires at a proper end; fails with DataLost at any other, and with what `write` failed with."""
 
@@ -197,6 +200,9 @@ class DataConnection(Connection):
             return self.reader.read(descriptor, position, PIECE).addCallback(converted)
 
         return send_chunks(self, piece, self._pacing()).addErrback(_why)
+
+    def read(self, descriptor: int, offset: int, length: int) -> Deferred[bytes]:
+        return self.reader.read(descriptor, offset, length)
 
     def stream(self, read: Callable[[], Deferred[bytes]]) -> Deferred[int]:
         return send_chunks(self, read, self._pacing()).addErrback(_why)

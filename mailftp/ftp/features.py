@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from mailftp.ftp.checksums import choose_hash, hash_feature
+from mailftp.ftp.deflate import LEVEL
 from mailftp.ftp.facts import MODIFIABLE
 from mailftp.ftp.listing import DEFAULT_FACTS, FACTS, choose_facts, status_of
 from mailftp.ftp.session import Answer, Argument, Command, Phase, Session
@@ -52,6 +55,8 @@ def features(session: Session, argument: str) -> bytes:
     facts = DEFAULT_FACTS if session.facts is None else session.facts
     mlst = "".join(f"{name}{'*' if name in facts else ''};" for name in FACTS)
     lines = [*_ALWAYS, hash_feature(session), f"MLST {mlst}"]
+    if session.terms.compression:
+        lines.append("MODE Z")
     if session.terms.tls_offered:
         lines += ["AUTH TLS", "PBSZ", "PROT"]
         if session.terms.clear_command_channel:
@@ -67,10 +72,21 @@ def options(session: Session, argument: str) -> bytes:
         return reply(200, "UTF-8 is always on")
     if name.upper() == "HASH":
         return choose_hash(session, value)
+    if name.upper() == "MODE" and session.terms.compression:
+        return _choose_level(value)
     if name.upper() == "MLST":
         session.facts = choose_facts(value)
         return reply(200, "MLST OPTS " + "".join(f"{fact};" for fact in session.facts))
     return reply(501, "No such option")
+
+
+def _choose_level(argument: str) -> bytes:
+    """OPTS MODE Z LEVEL: draft-preston-ftpext-deflate-03 section 4. The level is ours to say, as the time
+    is."""
+    words = argument.upper().split()
+    if words[:2] != ["Z", "LEVEL"] or len(words) != 3 or not re.fullmatch(r"[1-9]", words[2], re.ASCII):
+        return reply(501, "Syntax: OPTS MODE Z LEVEL number")
+    return reply(200, f"MODE Z level is {LEVEL}")
 
 
 def system(session: Session, argument: str) -> bytes:
@@ -88,7 +104,7 @@ def status(session: Session, argument: str) -> Answer:
     if session.phase is Phase.LOGGED_IN:
         lines += [
             f"Folder: {printable(shown(session.here))}",
-            f"Type: {session.representation.name}, structure: F, mode: S",
+            f"Type: {session.representation.name}, structure: F, mode: {'Z' if session.compressed else 'S'}",
             f"Data connections encrypted: {'yes' if session.protect_data else 'no'}",
             f"Transfer under way: {'no' if session.transfer is None else 'yes'}",
         ]

@@ -27,6 +27,7 @@ from mailftp.files.home import (
     Path,
     Rendering,
 )
+from mailftp.ftp.deflate import Deflating
 from mailftp.ftp.ls import parse_options, sendable, special
 from mailftp.ftp.session import Argument, Command, Session
 from mailftp.ftp.syntax import SyntaxFault, format_time, octets, printable, replies, shown
@@ -306,6 +307,15 @@ async def _listing(
     return await send_listing(session, path, begin)
 
 
+def _sent(session: Session, pieces: Pieces) -> Callable[[], Deferred[bytes]]:
+    """What goes over the wire."""
+
+    def read() -> Deferred[bytes]:
+        return Deferred.fromCoroutine(pieces())
+
+    return Deflating(read).piece if session.compressed else read
+
+
 async def send_listing(
     session: Session, path: Path, begin: Callable[[], Coroutine[Any, Any, tuple[Pieces, Callable[[], None]]]]
 ) -> bytes:
@@ -316,7 +326,7 @@ async def send_listing(
         pieces, close = await begin()
         try:
             connection = await running.open("the listing")
-            sent = await connection.stream(lambda: Deferred.fromCoroutine(pieces()))
+            sent = await connection.stream(_sent(session, pieces))
             await connection.finish()
             return sent
         finally:

@@ -123,8 +123,13 @@ def structure(session: Session, argument: str) -> bytes:
 
 
 def mode(session: Session, argument: str) -> bytes:
-    """MODE: RFC 959 section 4.1.2."""
-    return _only(argument, "S", "BCZ", "Mode is S")
+    """MODE: RFC 959 section 4.1.2; Z is draft-preston-ftpext-deflate-03 section 2."""
+    if argument.strip().upper() == "Z" and session.terms.compression:
+        session.compressed = True
+        return reply(200, "Mode is Z")
+    answer = _only(argument, "S", "BCZ", "Mode is S")
+    session.compressed &= not answer.startswith(b"200")
+    return answer
 
 
 def _only(argument: str, spoken: str, known: str, text: str) -> bytes:
@@ -186,7 +191,7 @@ COMMANDS = (
     Command("ESTP", establish_passive, usage="ESTP"),
     Command("TYPE", set_type, Argument.MUST, usage="TYPE (A|I|L 8)"),
     Command("STRU", structure, Argument.MUST, usage="STRU F"),
-    Command("MODE", mode, Argument.MUST, usage="MODE S"),
+    Command("MODE", mode, Argument.MUST, usage="MODE (S|Z)"),
     Command("REST", restart, Argument.MUST, usage="REST offset"),
     Command("RANG", octet_range, Argument.MUST, usage="RANG first last"),
     Command("ALLO", allocate, Argument.MUST, usage="ALLO octets [R record]"),

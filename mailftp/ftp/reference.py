@@ -38,8 +38,8 @@ FEAT = """
 FEAT
 ----
 
-What a client is told on a connection that can be encrypted and where ``ftp.clear_command_channel`` is on
-(RFC 2389 section 3):
+What a client is told on a connection that can be encrypted and where ``ftp.clear_command_channel`` and
+``ftp.compression`` are on (RFC 2389 section 3):
 
 .. code-block:: none
 
@@ -76,6 +76,7 @@ def feature_lines() -> list[str]:
         anonymous=False,
         failures_closed=3,
         clear_command_channel=True,
+        compression=True,
     )
     # FEAT asks nothing of what is around a session.
     answer = features(Session(cast(Any, None), terms, COMMANDS), "")

@@ -401,6 +401,7 @@ class FTPFactory(ConnectionFactory):
             failures_closed=settings.auth.failures_closed,
             always_150=settings.ftp.always_150,
             clear_command_channel=settings.ftp.clear_command_channel,
+            compression=settings.ftp.compression,
             domain_of=self._domain_of,
             tls_required_for=self._tls_required_for,
         )

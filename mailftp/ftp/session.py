@@ -160,6 +160,8 @@ class Terms:
     #: 150 where RFC 959 has 125.
     always_150: bool = False
     clear_command_channel: bool = False
+    #: MODE Z is offered.
+    compression: bool = False
     #: The domain of a name that HOST may say, "" where it has none of its own; None: no such host.
     domain_of: Callable[[str], str | None] = lambda name: None
     #: Whether an account, by what USER said, may have nothing in the clear.
@@ -250,6 +252,8 @@ class Session:
         self._home: IHome | None = None
         self.here: Path = ()
         self.representation: Representation = parse_type("A")
+        #: MODE Z was said.
+        self.compressed = False
         self.restart = 0
         #: Where RANG said that the next transfer ends: the octet behind its last.
         self.until: int | None = None

@@ -14,8 +14,9 @@ from twisted.internet.defer import Deferred, fail
 
 from mailftp.files.home import Cut, Denied, FileFault, Intent, ISink, NoRoom, Path
 from mailftp.ftp.data import DataFault, DataLost, IDataConnection
+from mailftp.ftp.deflate import PIECE, Deflating, Inflating
 from mailftp.ftp.ledger import UsedUp
-from mailftp.ftp.newlines import FromNetwork
+from mailftp.ftp.newlines import FromNetwork, to_network
 from mailftp.ftp.session import Argument, Command, Session, Transfer, fault_code
 from mailftp.ftp.syntax import SyntaxFault, printable, reply
 
@@ -134,14 +135,17 @@ async def _retrieve(session: Session, running: Running, path: Path, offset: int,
         running.expects(length)
         running.book(length)
         running.announce(f"{printable(path[-1])} ({length} octets)")
-        whole = not session.representation.ascii and offset + length <= len(source.head) and not data.paced
+        plain = not session.representation.ascii and not session.compressed
+        whole = plain and offset + length <= len(source.head) and not data.paced
         sent = data.send_whole(source.head[offset : offset + length]) if whole else 0
         if whole and sent == length and not data.aimed:
             return length
         connection = await data.open()
         # A small file has left us whole when anything of it is known.
         running.sends_on(connection, length if whole else 0)
-        if session.representation.ascii:
+        if session.compressed:
+            sent = await _stream_deflated(session, connection, source.descriptor, offset, length)
+        elif session.representation.ascii:
             sent = await connection.stream_text(source.descriptor)
         elif whole:
             connection.send(source.head[offset + sent : offset + length])
@@ -154,6 +158,25 @@ async def _retrieve(session: Session, running: Running, path: Path, offset: int,
         return sent
     finally:
         source.close()
+
+
+async def _stream_deflated(
+    session: Session, connection: IDataConnection, descriptor: int, offset: int, length: int
+) -> int:
+    """Send a part of a file in MODE Z; the octets of the wire. Raises DataLost."""
+    position, end = offset, offset + length
+
+    async def piece() -> bytes:
+        nonlocal position
+        if position >= end:
+            return b""
+        data = await connection.read(descriptor, position, min(PIECE, end - position))
+        if not data:
+            raise DataLost("The file became shorter")
+        position += len(data)
+        return to_network(data) if session.representation.ascii else data
+
+    return await connection.stream(Deflating(lambda: Deferred.fromCoroutine(piece())).piece)
 
 
 async def store(session: Session, argument: str) -> bytes:
@@ -213,7 +236,7 @@ async def _upload(
 async def _receive(
     session: Session, running: Running, sink: ISink, path: Path, told: str, limit: int | None
 ) -> int:
-    """Octets of the wire that came; more than `limit` is refused."""
+    """Octets that came, in MODE Z those that were in them; more than `limit` is refused."""
     connection = await running.open(printable(path[-1]), told)
     came = 0
     lines = FromNetwork() if session.representation.ascii else None
@@ -229,7 +252,12 @@ async def _receive(
             return fail(NoRoom(str(used_up)))
         return sink.write(data if lines is None else lines.feed(data))
 
-    await connection.receive(write)
+    if session.compressed:
+        inflating = Inflating(write, session.outside.moment)
+        await connection.receive(inflating.feed)
+        await inflating.end()
+    else:
+        await connection.receive(write)
     if lines is not None and (rest := lines.end()):
         held = sink.write(rest)
         if held is not None:

@@ -379,6 +379,11 @@ class FTP:
     always_150: bool = _key(
         False, "Transfers begin with 150 even where the client is connected, for cameras that give up at 125."
     )
+    compression: bool = _key(
+        False,
+        "Offer MODE Z. lftp then compresses every transfer, which helps on slow lines and costs time on "
+        "fast ones.",
+    )
     transfer_log: Path | None = _key(
         None, "A file that gets a line for each transfer and deletion; it may be moved away at any time."
     )

@@ -253,6 +253,7 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "fxp": list_of(_table(shape.FTPFXP), plural="tables, each [[ftp.fxp]]"),
         "tls_reuse": one_of("optional", "required"),
         "proxy_data": list_of(network()),
+        "compression": truth(),
         "clear_command_channel": truth(),
         "always_150": truth(),
         "transfer_log": path_or_none(),
