@@ -163,7 +163,7 @@ class Logins(Attempts):
     async def test_read_only(self) -> None:
         """The home is asked for as one in which nothing is changed."""
         asked: list[bool] = []
-        self.patch(self.realm, "_home_for", lambda account, read_only: asked.append(read_only))
+        self.patch(self.realm, "home_for", lambda account, read_only: asked.append(read_only))
         await self.login_to("ftps", self.passwords["backup"], IHome)
         await self.login_to("ftp", b"hungry", IHome)
         self.assertEqual(asked, [True, False])
