@@ -104,10 +104,10 @@ def _knows(visit: Visit, tag: str) -> bool:
     return known.strip() == "*" or tag in (one.strip().removeprefix("W/") for one in known.split(","))
 
 
-def shell() -> Asset:
-    """The one document. It is asked for each time, so that the names in it are those of this release."""
+def shell(name: str = "index.html") -> Asset:
+    """A document of the pages, asked for each time, so that the names in it are those of this release."""
     there = files()
-    document = there.contents["index.html"].replace(b"{assets}", f"pages/{there.digest}".encode())
+    document = there.contents[name].replace(b"{assets}", f"pages/{there.digest}".encode())
     return Asset(document, KINDS["html"], "no-cache", Content_Security_Policy=POLICY)
 
 
@@ -117,5 +117,5 @@ def assets() -> Mapping[str, Asset]:
     return {
         f"/pages/{there.digest}/{name}": Asset(octets, KINDS[name.rpartition(".")[2]])
         for name, octets in there.contents.items()
-        if name != "index.html"
+        if not name.endswith(".html")
     }

@@ -45,6 +45,7 @@ def add_webmail(root: Root, settings: Settings, mail: Mail, authentication: Auth
     browsers = Browsers(mail.store, mail.now, settings.http.session_idle, settings.http.session_lifetime)
     door = Door(mail.login, browsers)
     root.at("/", shell())
+    root.at("/browse", shell("browse.html"))
     for path, asset in assets().items():
         root.at(path, asset)
     root.at("/session", WhoAmI(door, mail.make_verifier is not None))
