@@ -8,15 +8,17 @@ from http import HTTPStatus
 from io import BytesIO
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
 from mailftp.accounts.avatars import IMailAccount
+from mailftp.store.records import Account
 from mailftp.web.authentication import Authentication, Unauthenticated
 from mailftp.web.jmap.context import Context, Ground
 from mailftp.web.jmap.faults import RequestError
 from mailftp.web.jmap.ijson import write_json
 from mailftp.web.jmap.processing import perform
 from mailftp.web.jmap.registry import Registry
-from mailftp.web.jmap.request import parse_request, too_large
+from mailftp.web.jmap.request import JMAPRequest, parse_request, too_large
 from mailftp.web.jmap.session import session_object
 from mailftp.web.pages import Answer, Page, Visit
 from mailftp.web.reception import Begun, BodyTaker
@@ -24,6 +26,8 @@ from mailftp.wire.eager import eager
 from mailftp.wire.journal import Journal
 
 _JSON = "application/json"
+#: How the names of methods end that change nothing.
+_READING = ("/get", "/changes", "/query", "/queryChanges", "/echo", "/lookup", "/parse")
 
 
 class AccountPage(Page):
@@ -118,14 +122,16 @@ class APIPage(Page):
         return _Octets(avatar)
 
     def answer(self, visit: Visit) -> Deferred[Answer]:
-        return eager(self._answer(visit.received, visit))
-
-    async def _answer(self, posted: _Posted, visit: Visit) -> Answer:
-        account = posted.avatar.account
+        posted: _Posted = visit.received
         try:
             request = parse_request(posted.octets, self._registry.capabilities, self._ground.limits)
         except RequestError as error:
-            return problem(error)
+            return succeed(problem(error))
+        answered = eager(self._answer(posted.avatar.account, request, visit))
+        writes = not all(call.name.endswith(_READING) for call in request.calls)
+        return _to_its_end(answered) if writes else answered
+
+    async def _answer(self, account: Account, request: JMAPRequest, visit: Visit) -> Answer:
         context = Context(self._ground, account, request.using, Journal.new("jmap"))
         state = session_object(self._registry, account, visit.base)["state"]
         self._busy[account.id] += 1
@@ -135,6 +141,21 @@ class APIPage(Page):
             self._busy[account.id] -= 1
             if not self._busy[account.id]:
                 del self._busy[account.id]
+
+
+def _to_its_end(answered: Deferred[Answer]) -> Deferred[Answer]:
+    """Whoever hangs up stops what only reads. What he asked to be changed is changed: a page that is closed
+    saves its draft last."""
+    shield: Deferred[Answer] = Deferred()
+
+    def ended(result: Answer | Failure) -> None:
+        if not shield.called:
+            shield.callback(result)
+        elif isinstance(result, Failure):
+            Journal("jmap").fault("page failed", result)
+
+    answered.addBoth(ended)
+    return shield
 
 
 def problem(error: RequestError) -> Answer:

@@ -11,6 +11,9 @@ from mailftp.web.jmap.faults import MethodError, invalid_arguments
 #: Characters of a pointer, its steps, and values that it may lead to: a short one must not make a large
 #: answer larger and larger.
 _LONGEST, _STEPS, _MOST = 1_000, 32, 100_000
+#: Values and characters of all that one call refers to. An echo of two references to the echo before it is
+#: twice as large as that one: thirty of them would be a billion times the first.
+_ALL = 1_000_000
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _ESCAPES = re.compile(r"~(?![01])")
 
@@ -31,7 +34,25 @@ def resolve(arguments: Mapping[str, Any], responses: Sequence[Response]) -> Mapp
         if plain in found:
             raise invalid_arguments(f"{plain} is given twice, once by reference")
         found[plain] = _followed(value, responses) if name != plain else value
+    _measure([found[name.removeprefix("#")] for name in arguments if name.startswith("#")])
     return found
+
+
+def _measure(values: list[Any]) -> None:
+    """Raises MethodError."""
+    waiting, left = values, _ALL
+    while waiting:
+        value = waiting.pop()
+        left -= 1
+        if isinstance(value, str):
+            left -= len(value)
+        elif isinstance(value, Mapping):
+            left -= sum(map(len, value))
+            waiting.extend(value.values())
+        elif isinstance(value, list | tuple):
+            waiting.extend(value)
+        if left < len(waiting):
+            raise _unresolved(f"the references lead to more than {_ALL} values and characters")
 
 
 def _followed(given: Any, responses: Sequence[Response]) -> Any:
