@@ -98,6 +98,7 @@ def rows(client: _Client, rounds: int) -> None:
         ("the first 50 unread", {"sort": newest, "filter": {"inMailbox": inbox, "notKeyword": "$seen"}}),
         ("the first 50 by size", {"sort": [{"property": "size"}]}),
         ("the first 50 with a word", {"sort": newest, "filter": {"inMailbox": inbox, "text": "nomatch"}}),
+        ("the first 50 with another word", {"sort": newest, "filter": {"text": "written"}}),
         ("the first 50 by sender", {"sort": [{"property": "from"}]}),
     ]
     for words, query in asked:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
+from twisted.internet.address import IPv4Address
+from twisted.internet.testing import StringTransport
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from mailftp.settings import HTTP
 from mailftp.store.units import SetAccount
 from mailftp.web.authentication import KNOWN_SECONDS, read_authorization
+from mailftp.web.furnishing import make_root
+from mailftp.web.jmap.furnishing import add_jmap
 from mailftp.web.jmap.ijson import DEPTH
 from mailftp.web.jmap.request import CORE, Limits
-from tests.connector import advance
+from mailftp.web.server import HTTPFactory
+from tests.connector import advance, wiring
 from tests.web.jmap.site import ALICE, BOB, JMAPCase, basic
+from tests.web.site import responses
 
 ECHO = {"using": [CORE], "methodCalls": [["Core/echo", {"a": 1}, "c"]]}
 
@@ -41,6 +52,35 @@ class SessionTests(JMAPCase):
         answer = json.loads(self.post(ECHO).body)
         self.assertEqual(answer["sessionState"], session["state"])
         self.assertNotIn("createdIds", answer)
+
+    def test_prefix(self) -> None:
+        """Under a path of another web server the URLs have it."""
+        self.settings = replace(self.settings, http=HTTP(prefix="/mail"))
+        self.root = make_root(self.settings)
+        add_jmap(self.root, self.ground, self.authentication)
+        self.web = HTTPFactory(wiring("http", clock=self.clock, settings=self.settings), self.root)
+        session = json.loads(self.ask("/mail/.well-known/jmap", BOB).body)
+        self.assertEqual(session["apiUrl"], "http://mx.example.test/mail/jmap/api")
+        sent = "Content-Type: application/json"
+        response = self.ask("/mail/jmap/api", BOB, sent, method="POST", body=json.dumps(ECHO).encode())
+        self.assertEqual(json.loads(response.body)["methodResponses"], [["Core/echo", {"a": 1}, "c"]])
+
+    def test_in_another_site(self) -> None:
+        """As a child of somebody's Twisted site, whose server has the body before we are asked."""
+        top = Resource()
+        top.putChild(b"mail", self.root)
+        channel = Site(top, reactor=self.clock).buildProtocol(None)
+        transport = StringTransport(peerAddress=IPv4Address("TCP", "127.0.0.1", 4000))
+        channel.makeConnection(transport)
+        body = json.dumps(ECHO).encode()
+        known = f"Host: mx.example.test\r\n{BOB}\r\n"
+        head = f"POST /mail/jmap/api HTTP/1.1\r\n{known}Content-Type: application/json\r\n"
+        channel.dataReceived(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        head = f"POST /mail/jmap/upload/A{self.ids['bob']} HTTP/1.1\r\n{known}"
+        channel.dataReceived(head.encode() + b"Content-Length: 5\r\n\r\nbytes")
+        answered, uploaded = responses(transport.value())
+        self.assertEqual(json.loads(answered.body)["methodResponses"], [["Core/echo", {"a": 1}, "c"]])
+        self.assertEqual((uploaded.status, json.loads(uploaded.body)["size"]), (201, 5))
 
     def test_created_ids(self) -> None:
         """They come back where the client gave some."""
