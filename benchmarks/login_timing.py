@@ -4,10 +4,9 @@
 
 An account with a wrong password, one that has app passwords, a name that nobody has, an account that is
 disabled, and one at a domain that is not ours are tried in random order, each time with another password and
-on a new connection, without
-the delay that a failed login has otherwise (`auth.failure_delay` hides what is measured here). It says for
-each kind the median, and the chance that an attempt of it took longer than one at the account: 50 % where
-nothing can be told.
+on a new connection, without the delay that a failed login has otherwise (`auth.failure_delay` hides what is
+measured here). It says for each kind the median, and the chance that an attempt of it took longer than one at
+the account: 50 % where nothing can be told.
 
 Half of the passwords have the form of an app password, and begin as one of the account's does that has some.
 
