@@ -19,6 +19,7 @@ from mailftp.cli.ftp import FTPOptions, run_ftp
 from mailftp.cli.options import Options
 from mailftp.cli.queue import QueueOptions, run_queue
 from mailftp.cli.reload import ReloadOptions, reload
+from mailftp.cli.suppress import SuppressOptions, run_suppress
 from mailftp.cli.trace import TraceOptions, trace
 
 
@@ -32,6 +33,7 @@ class Command(Options):
         ["alias", None, AliasOptions, "Lead addresses to others; let accounts send as them."],
         ["dkim", None, DKIMOptions, "List and rotate the keys that outgoing mail is signed with."],
         ["queue", None, QueueOptions, "List and steer outgoing mail."],
+        ["suppress", None, SuppressOptions, "List and steer the addresses that no mail is taken for."],
         ["ftp", None, FTPOptions, "Show and end FTP sessions."],
         ["dns", None, DNSOptions, "Print the zones that mail needs, and check what the world sees."],
         ["trace", None, TraceOptions, "Say what became of a message, or of an address's mail."],
@@ -55,6 +57,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "alias": run_alias,
     "dkim": run_dkim,
     "queue": run_queue,
+    "suppress": run_suppress,
     "ftp": run_ftp,
     "dns": run_dns,
     "trace": trace,

@@ -8,11 +8,17 @@ from dataclasses import dataclass, replace
 from mailftp.delivery.reports import Reports
 from mailftp.delivery.schedule import Plan, in_time, plan
 from mailftp.delivery.verdict import Result, Verdict
+from mailftp.message.address import parse_address
 from mailftp.settings import Delivery
 from mailftp.store.records import Attempt, QueueMessage, RecipientState
-from mailftp.store.units import Outcome, RecordOutcomes
+from mailftp.store.units import NoteRefusedAddress, Outcome, RecordOutcomes
 from mailftp.wire.journal import Journal
 from mailftp.wire.tally import deliveries
+
+#: RFC 3463 section 3.2: no such mailbox, no such system, one that has moved; RFC 7505: a null MX.
+NO_SUCH_MAILBOX = frozenset({"5.1.1", "5.1.2", "5.1.6", "5.1.10"})
+#: Characters of a far side's reply that are kept of it: it is said in a reply of ours.
+_REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,21 @@ class Bookkeeping:
             delay_warned=bool(ended.plan and ended.plan.warn),
         )
 
+    def refused(self, ended: list[Ended], taken: frozenset[int]) -> list[NoteRefusedAddress]:
+        """To be counted: addresses of which their servers said to our own RCPT or DATA that there is no such
+        mailbox. What a report says that comes as mail, and what only this message or sender was refused for,
+        is not counted."""
+        after, seconds = self._settings.suppress_after, self._settings.suppress_for
+        return [
+            NoteRefusedAddress(parse_address(v.recipient.address).key, _shortened(v.text), after, seconds)
+            for v in (e.verdict for e in ended)
+            if after
+            and v.result is Result.FAILED
+            and v.smtp
+            and v.status in NO_SUCH_MAILBOX
+            and v.recipient.id in taken
+        ]
+
     def log(self, message: QueueMessage, ended: list[Ended], taken: frozenset[int]) -> None:
         """A line for each recipient, under the context that the message came by."""
         journal = Journal(message.transfer.context or f"queue-{message.id}")
@@ -152,3 +173,9 @@ def _dialogue(verdict: Verdict, shown: dict[str, str]) -> str:
     if not verdict.dialogue or first == verdict.recipient.address:
         return verdict.dialogue
     return f"[as for {first}]"
+
+
+def _shortened(text: str) -> str:
+    """One line of ASCII."""
+    plain = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return plain if len(plain) <= _REASON else f"{plain[: _REASON - 3]}..."

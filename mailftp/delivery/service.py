@@ -41,7 +41,7 @@ from mailftp.store.engine import Store, StoreFault, Subscription
 from mailftp.store.names import domain_of
 from mailftp.store.queries import NextDue
 from mailftp.store.records import Change, QueueMessage, QueueRecipient, StagedBody, Transfer
-from mailftp.store.units import Claim, LeaseDue, RenewLeases, VoidLeases
+from mailftp.store.units import Claim, LeaseDue, NoteRefusedAddress, RenewLeases, VoidLeases
 from mailftp.wire.journal import Journal
 
 T = TypeVar("T")
@@ -466,10 +466,22 @@ class DeliveryService(Service):
             await deferLater(self._reactor, RECORD_AGAIN)
         taken = frozenset(recorded)
         books.log(message, ended, taken)
+        for refused in books.refused(ended, taken):
+            Deferred.fromCoroutine(self._note_refused(refused)).addErrback(self._fault)
         if len(ended) == len(message.transfer.recipients):
             self._means.at_hand.forget(message.id)
         if unit.reports and len(taken) < len(ended):
             await self._report_alone(message, [e for e in ended if e.verdict.recipient.id in taken], started)
+
+    async def _note_refused(self, unit: NoteRefusedAddress) -> None:
+        """Not with the outcome: nothing is lost where this one is not counted."""
+        try:
+            suppressed = await self._store.commit(unit)
+        except StoreFault as fault:
+            self._journal.warn("refusal_not_counted", recipient=unit.address, reason=str(fault))
+            return
+        if suppressed:
+            self._journal.record("suppressed", recipient=unit.address, reason=unit.reason)
 
     async def _report_alone(self, message: QueueMessage, ended: list[Ended], started: float) -> None:
         """Some leases were lost, and the reports refused with them: whoever has those leases will report on

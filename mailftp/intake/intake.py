@@ -40,6 +40,7 @@ from mailftp.intake.senders import Senders
 from mailftp.intake.srs import SenderRewriting, is_rewritten
 from mailftp.intake.submission import CompletingSink, complete_header
 from mailftp.intake.success import KeepingSink, success_report, told_of
+from mailftp.intake.suppressed import Suppressed
 from mailftp.message.address import Address, AddressFault, parse_address
 from mailftp.origin.checks import Checks
 from mailftp.origin.findings import without_forged
@@ -96,6 +97,7 @@ class Intake:
         )
         self._capture = _capture_address(settings.delivery.capture)
         self._full: OrderedDict[int, float] = OrderedDict()
+        self._suppressed = Suppressed(store, now)
         self._senders = Senders(self._directory, store, now)
         self._subscription = store.subscribe(self._hear)
         #: Who sends what leaves as soon as it is accepted, while somebody does.
@@ -122,14 +124,16 @@ class Intake:
         """Where a recipient leads, for mail of `sender`.
 
         Raises (or fails with) Refused: no such user 550 5.1.1, account disabled 550 5.2.1, mailbox full
-        452 4.2.2, relaying denied 550 5.7.1, an alias that leads nowhere 550 5.4.6, a list that is closed to
-        the sender 550 5.7.2. "postmaster" alone is the postmaster of this server (RFC 5321 section 4.5.1).
+        452 4.2.2, relaying denied 550 5.7.1, an address elsewhere that is suppressed 550 5.1.1, an alias that
+        leads nowhere 550 5.4.6, a list that is closed to the sender 550 5.7.2.
+        "postmaster" alone is the postmaster of this server (RFC 5321 section 4.5.1).
         """
         address = self._at_home(origin, address)
         if not self._directory.is_local(address):
             if self._capture is not None:
                 return Deferred.fromCoroutine(self._captured(address))
             if origin.submitter is not None:
+                self._suppressed.check(address)
                 return Recipient(address, None)
             raise Refused(550, "5.7.1", f"{address} is not here, and relaying is denied")
         if is_rewritten(address):
@@ -388,6 +392,8 @@ class Intake:
                 self._full.popitem(last=False)
 
     def _hear(self, changes: tuple[Change, ...]) -> None:
+        if any(change.kind == "suppression" for change in changes):
+            self._suppressed.forget()
         if self._full:
             for change in changes:
                 self._full.pop(change.account_id, None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mailftp.message.address import Address
-from mailftp.operation import aliases, app_passwords, queue, trace, uidls
+from mailftp.operation import aliases, app_passwords, queue, suppressions, trace, uidls
 from mailftp.operation.requests import (
     LARGEST_LIST,
     Answer,
@@ -145,6 +145,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "queue drop": queue.act(QueueAction.DROP),
     "queue bounce": queue.act(QueueAction.BOUNCE),
     "queue route": queue.set_route,
+    "suppress list": suppressions.list_suppressions,
+    "suppress add": suppressions.add_suppression,
+    "suppress remove": suppressions.remove_suppression,
     "trace": trace.trace,
 }
 
@@ -158,6 +161,7 @@ _READS = frozenset(
         "queue list",
         "queue progress",
         "queue show",
+        "suppress list",
         "trace",
     }
 )

@@ -183,6 +183,13 @@ class Delivery:
     history: float = _key(
         7 * 86400.0, "How long a finished message, its attempts and what was said can still be looked at."
     )
+    suppress_after: int = _key(
+        3,
+        "An address elsewhere that its server refused for good so many times, each no longer than"
+        " `suppress_for` after the one before, is suppressed: no more mail is taken for it from accounts."
+        " 0: never.",
+    )
+    suppress_for: float = _key(30 * 86400.0, "For how long an address is suppressed after the last refusal.")
     capture: str | None = _key(
         None, "Nothing leaves: every outgoing message lands in this account's mailbox. For testing software."
     )

@@ -74,6 +74,7 @@ _WRITTEN = {
     "give_up": '"5d"',
     "delay_warning": '"4h"',
     "history": '"7d"',
+    "suppress_for": '"30d"',
     "quota": '"unlimited"',
     "transfer_log": '""',
     "umask": '"077"',

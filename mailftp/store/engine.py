@@ -51,6 +51,10 @@ class AppPasswordExists(StoreFault):
     pass
 
 
+class NoSuchSuppression(StoreFault):
+    pass
+
+
 class NoSuchAppPassword(StoreFault):
     pass
 

@@ -41,6 +41,8 @@ ANNOTATIONS_OCTETS = 4 * 1024 * 1024
 #: Targets of one alias; RFC 5321 section 4.5.3.1.8 has as many recipients for a message.
 TARGETS_LIMIT = 1_000
 
+#: Addresses that are suppressed, or counted: about 20 MiB where all are kept in memory.
+SUPPRESSIONS_LIMIT = 100_000
 #: App passwords of one account: each login by SCRAM tries all of them.
 APP_PASSWORDS_LIMIT = 50
 #: Browsers that an account is logged in by.

@@ -30,6 +30,7 @@ from mailftp.store.records import (
     QueueMessage,
     ReadyItem,
     ReadyTexts,
+    Suppression,
     TracedCopy,
     Verifier,
     WebSession,
@@ -326,6 +327,11 @@ class TraceMail(Query[tuple[TracedCopy, ...]]):
     message_id: str = ""
     address: str = ""
     limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressions(Query[tuple[Suppression, ...]]):
+    """Those that hold now, by address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -308,6 +308,20 @@ class TracedCopy:
 
 
 @dataclass(frozen=True, slots=True)
+class Suppression:
+    """An address elsewhere that no mail is taken for."""
+
+    address: str
+    since: float
+    #: 0: until somebody removes it.
+    until: float
+    #: One line: what its server said, or the operator.
+    reason: str
+    #: Messages that were refused for it; 0: it was put on the list by hand.
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One try, kept for the operator to read."""
 
@@ -327,8 +341,8 @@ class Change:
     """What the feed tells after a commit. A hint: whoever hears it reads what is newer than the
     modseq it knows."""
 
-    #: "mail", "metadata", "queue", "account", "alias" for aliases and grants, or "retry" when the operator
-    #: has queued mail tried at once.
+    #: "mail", "metadata", "queue" when something is due now or later, "account", "alias" for aliases and
+    #: grants, "suppression", or "retry" when the operator has queued mail tried at once.
     kind: str
     account_id: int = 0
     #: 0 when a subscription changed whose mailbox is gone, and for the account's own annotations.

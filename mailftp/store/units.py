@@ -26,6 +26,7 @@ from mailftp.store.records import (
     QueueMessage,
     RecipientState,
     StagedBody,
+    Suppression,
     Transfer,
     Verifier,
     WebSession,
@@ -471,6 +472,34 @@ class RecordOutcomes(Unit[tuple[int, ...]]):
     owner: str
     outcomes: tuple[Outcome, ...]
     reports: tuple[Accept, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRefusedAddress(Unit[bool]):
+    """The server of an address has refused it for good once more. After `after` such times, each within
+    `seconds` of the one before, it is suppressed for `seconds`; answers whether it is from now on. One that
+    is suppressed already stays as it is."""
+
+    address: str
+    reason: str
+    after: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress(Unit[Suppression]):
+    """Put an address on the list; without `seconds` until it is removed. Raises LimitReached."""
+
+    address: str
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unsuppress(Unit[Suppression]):
+    """Take it off the list, and answer how it stood there. Raises NoSuchSuppression."""
+
+    address: str
 
 
 class QueueAction(enum.Enum):

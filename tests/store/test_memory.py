@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
-from mailftp.store.memory import MemoryStore, state
+from mailftp.store.memory import MemoryStore, state, suppressing
 from mailftp.store.records import Filing
 from mailftp.store.units import Accept
 from tests.store.aliasing import Aliasing
@@ -21,6 +21,7 @@ from tests.store.messages import message, staged
 from tests.store.ordering import Ordering
 from tests.store.searching import Searching
 from tests.store.steering import Steering
+from tests.store.suppressing import Suppressing
 from tests.store.tracing import Tracing
 from tests.store.uploading import Uploading
 from tests.store.web_sessions import WebSessions
@@ -39,12 +40,14 @@ class MemoryConformance(
     Ordering,
     Searching,
     Steering,
+    Suppressing,
     Tracing,
     Uploading,
     WebSessions,
     Conformance,
     TestCase,
 ):
+    suppressing_modules = (suppressing,)
     #: Where the number of expunges that are remembered is read.
     tombstone_modules = (state,)
 

@@ -8,7 +8,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from mailftp.store.engine import HISTORY
-from mailftp.store.sqlite import SQLiteStore, expunging
+from mailftp.store.sqlite import SQLiteStore, expunging, suppressing
 from mailftp.store.sqlite.engine import GRACE
 from mailftp.store.sqlite.sweeping import Sweep
 from tests.store.aliasing import Aliasing
@@ -24,6 +24,7 @@ from tests.store.listing import Listing
 from tests.store.ordering import Ordering
 from tests.store.searching import Searching
 from tests.store.steering import Steering
+from tests.store.suppressing import Suppressing
 from tests.store.tracing import Tracing
 from tests.store.uploading import Uploading
 from tests.store.web_sessions import WebSessions
@@ -42,12 +43,14 @@ class SQLiteConformance(
     Ordering,
     Searching,
     Steering,
+    Suppressing,
     Tracing,
     Uploading,
     WebSessions,
     Conformance,
     TestCase,
 ):
+    suppressing_modules = (suppressing,)
     #: Where the number of expunges that are remembered is read.
     tombstone_modules = (expunging,)
 

@@ -30,6 +30,7 @@ from mailftp.store.memory import (
     reading,
     searching,
     sorting,
+    suppressing,
     tracing,
     uploads,
     web_sessions,
@@ -81,6 +82,9 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.RecordOutcomes: queue.record_outcomes,
     units.ActOnQueue: queue.act_on_queue,
     units.SetRoute: queue.set_route,
+    units.NoteRefusedAddress: suppressing.note_refused_address,
+    units.Suppress: suppressing.suppress,
+    units.Unsuppress: suppressing.unsuppress,
     store_uploads.KeepUpload: uploads.keep_upload,
 }
 
@@ -88,6 +92,7 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.Accounts: reading.accounts,
     queries.AccountWithVerifier: app_passwords.account_with_verifier,
     queries.AppPasswords: app_passwords.app_passwords,
+    queries.Suppressions: suppressing.suppressions,
     queries.FindWebSession: web_sessions.find_session,
     queries.WebSessions: web_sessions.list_sessions,
     queries.Named: aliases.named,

@@ -28,6 +28,7 @@ from mailftp.store.records import (
     QueueRecipient,
     RecipientState,
     StagedBody,
+    Suppression,
     Transfer,
     Verifier,
     WebSession,
@@ -213,6 +214,9 @@ class State:
         self.attempts: dict[int, list[Attempt]] = {}
         #: By id, ascending.
         self.uploads: dict[int, Uploaded] = {}
+        self.suppressions: dict[str, Suppression] = {}
+        #: Counted, but not often enough yet.
+        self.refused: dict[str, Suppression] = {}
         self.changes: list[Change] = []
         self._last: dict[str, int] = {}
 
