@@ -11,6 +11,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formataddr, formatdate
@@ -183,6 +184,29 @@ class ReadingTests(BrowserCase):
         for size in ("desk", "phone"):
             self.assertEqual(told[size], {"axe": [], "faults": []}, size)
         self.assertEqual((told["settings"], told["faults"]), ([], []))
+
+
+class WritingTests(BrowserCase):
+    def test_somebody_writes_mail(self) -> None:
+        """With formats, kept as it is typed, over a reload, with a file, from Drafts again, to Sent and to
+        the one who gets it, who answers: what node/writing.mjs does, at two sizes."""
+        self.account.append(mails(6))
+        self.assertEqual(self.script("writing.mjs"), {"axe": [], "faults": []})
+        client = self.account.imaplib()
+        client.select("Sent", readonly=True)
+        _, lines = client.fetch("1", "(BODY[])")
+        [(_, octets)] = [line for line in lines if isinstance(line, tuple)]
+        sent = message_from_bytes(octets, policy=SMTP)
+        self.assertEqual(sent["Subject"], "From desk")
+        kinds = [part.get_content_type() for part in sent.walk()]
+        self.assertEqual(
+            kinds,
+            ["multipart/mixed", "multipart/alternative", "text/plain", "text/html", "text/plain"],
+        )
+        plain, html, file = [part.get_content() for part in sent.walk() if not part.is_multipart()]
+        self.assertEqual(plain.strip(), "Plain, bold <b>and</b> more, and again")
+        self.assertIn("<b>bold</b> &lt;b&gt;and&lt;/b&gt; more", html)
+        self.assertEqual(file.strip(), "four")
 
 
 class HostileTests(BrowserCase):

@@ -1,9 +1,11 @@
 // The three panes, and what goes between them.
 
-import { cell, derived, h, iconButton, later, mark, replace, watch } from "./core.js";
+import { cell, derived, h, icon, iconButton, later, mark, replace, watch } from "./core.js";
 import { Actions } from "./actions.js";
+import { compose, draftAgain, forwarded, replyTo, unsavedAgain } from "./composer.js";
 import { askWhether, complain, menu } from "./dialogs.js";
 import { closeFolders, folderIcon, folderName, foldersButton, foldersPane } from "./folders.js";
+import { unsaved } from "./drafts.js";
 import { count } from "./format.js";
 import { listPane } from "./list.js";
 import { Listing, Mail } from "./mail.js";
@@ -36,7 +38,20 @@ export async function showApp(client, account, leave) {
       open(ids.includes(next) ? null : next, { show: false });
     }
   } });
+  const start = (begin) => compose(mail, begin).catch(complain);
+  const write = client.sends ? {
+    fresh: () => start(),
+    reply: (email) => start(replyTo(email, account.address, false)),
+    replyAll: (email) => start(replyTo(email, account.address, true)),
+    forward: (email) => start(forwarded(email)),
+  } : null;
+  // One of the drafts is written on and not read.
+  const openDraft = async (id) => {
+    const list = await mail.conversation(mail.emails.get(id).threadId);
+    await start(draftAgain(list.find((email) => email.id === id)));
+  };
   const open = (id, { show = true } = {}) => {
+    if (show && write && mail.emails.get(id)?.keywords.$draft) { openDraft(id).catch(complain); return; }
     current.set(id ?? null);
     if (show && id) view("reader");
     if (!id) view("list");
@@ -76,7 +91,7 @@ export async function showApp(client, account, leave) {
   };
   const picking = toolbar("What to do with the selection", iconButton("close", "Select nothing", () => chosen.set(new Set())));
 
-  const reader = readerPane({ mail, current, act: actions, back, tools: toolbar("What to do with the conversation") });
+  const reader = readerPane({ mail, current, act: actions, back, tools: toolbar("What to do with the conversation"), write });
 
   const heading = h("h2", {});
   const number = h("span.quiet", {});
@@ -93,20 +108,25 @@ export async function showApp(client, account, leave) {
   watch(() => mark(filter, { "aria-pressed": String(unreadOnly()) }));
 
   const settings = () => settingsDialog({ account, leave });
-  const ended = shortcuts({ list, open, back, current, chosen, actions, targets, search, choose, mail, settings });
+  const ended = shortcuts({ list, open, back, current, chosen, actions, targets, search, choose, mail, settings, write, reader });
   replace(document.body,
     h("a.skip", { href: "#conversations" }, "Skip to the conversations"),
     foldersPane(mail, { chosen: mailbox, choose, drop: (ids, target) => actions.move(ids, target), address: account.address,
-      tools: iconButton("settings", "Settings", settings) }),
+      tools: iconButton("settings", "Settings", settings),
+      compose: write && h("button.primary.compose", { type: "button", onclick: () => { closeFolders(); write.fresh(); } }, icon("draft"), "Compose") }),
     h(".veil", { onclick: closeFolders }),
     h("main.panes", {}, h("h1.hidden", {}, "Mail"),
       h("section.list", { id: "conversations", "aria-label": "Conversations" },
         h(".search", {}, foldersButton(), search),
         h("header.list-head", {}, h(".list-title", {}, heading, number), filter,
-          iconButton("refresh", "Look for new mail", () => refresh())),
+          iconButton("refresh", "Look for new mail", () => refresh()),
+          write && iconButton("draft", "Compose (c)", write.fresh, { classes: ".narrow-only" })),
         picking, list.element),
       reader.element));
   view("list");
+  // What was typed when the page went away.
+  const [kept] = unsaved();
+  if (kept && write) start(unsavedAgain(kept));
 
   const refresh = async () => {
     try {

@@ -11,7 +11,7 @@ export const folderName = (mailbox) => NAMES[mailbox.role] ?? mailbox.name;
 export const folderIcon = (mailbox) => ICONS[mailbox.role] ?? "folder";
 
 // `chosen` is a cell with the id of the one that is shown, `choose` shows another, `drop` takes mails to one.
-export function foldersPane(mail, { chosen, choose, drop, address, tools }) {
+export function foldersPane(mail, { chosen, choose, drop, address, tools, compose }) {
   const list = h("ul", {});
   const row = (mailbox, current) => {
     const drafts = mailbox.role === "drafts";
@@ -99,7 +99,7 @@ export function foldersPane(mail, { chosen, choose, drop, address, tools }) {
   });
 
   return h("nav.folders", { "aria-label": "Folders" },
-    h(".folders-head", {}, h("span.who", { title: address }, address), tools), list,
+    h(".folders-head", {}, h("span.who", { title: address }, address), tools), compose, list,
     h("button.folder.new-folder", { type: "button", onclick: () => make(null) }, icon("plus"), "New folder"));
 }
 

@@ -40,7 +40,7 @@ export class Client {
 
   constructor(session) {
     this.session = session;
-    this.mail = MAIL in session.capabilities;
+    this.sends = USING[2] in session.capabilities;
     this.accountId = session.primaryAccounts[MAIL];
     this.core = session.capabilities["urn:ietf:params:jmap:core"];
     this.using = USING.filter((name) => name in session.capabilities);

@@ -76,6 +76,7 @@ export class Mail {
         "textBody", "htmlBody", "attachments", "bodyValues"],
       bodyProperties: ["partId", "blobId", "size", "name", "type", "charset", "disposition", "cid"],
       fetchTextBodyValues: true,
+      fetchHTMLBodyValues: true,
       maxBodyValueBytes: 400000,
     });
     await thread;

@@ -10,13 +10,15 @@ import { address, ask } from "./server.js";
 const SANDBOX = "allow-popups allow-popups-to-escape-sandbox";
 
 // `current` is a cell with the id of the email whose conversation is shown; `act` are the actions on mails.
-export function readerPane({ mail, current, act, back, tools }) {
+// `write` has what begins a mail: reply, replyAll, forward; each takes an email.
+export function readerPane({ mail, current, act, back, tools, write }) {
   const title = h("h2", { tabIndex: -1 });
   const body = h(".conversation", {});
   const nothing = h(".nothing", {}, icon("mail"), h("p", {}, "Choose a conversation to read it."));
   const head = h("header.reader-head", {}, iconButton("back", "Back to the list", back, { classes: ".phone-only" }), title, tools);
   const pane = h("section.reader", { "aria-label": "Conversation" }, nothing);
   let shown = null;
+  let last = null;
 
   const show = async (id) => {
     const email = mail.emails.get(id);
@@ -30,8 +32,8 @@ export function readerPane({ mail, current, act, back, tools }) {
       const list = await mail.conversation(email.threadId);
       if (shown !== id) return;
       const unread = list.filter((one) => !("$seen" in one.keywords));
-      const last = list.at(-1);
-      replace(body, list.map((one) => messageCard(mail, one, act, one === last || unread.includes(one))));
+      last = list.at(-1);
+      replace(body, list.map((one) => messageCard(mail, one, write, one === last || unread.includes(one))));
       if (unread.length) {
         act.seen(unread.map((one) => one.id));
         if (list.length > 1) body.querySelector(".message.unread")?.scrollIntoView({ block: "start" });
@@ -48,10 +50,10 @@ export function readerPane({ mail, current, act, back, tools }) {
       else if (id !== shown) show(id);
     });
   });
-  return { element: pane, reload: () => shown !== null && show(shown), subject: () => title.textContent };
+  return { element: pane, reload: () => shown !== null && show(shown), latest: () => (shown === null ? null : last) };
 }
 
-function messageCard(mail, email, act, open) {
+function messageCard(mail, email, write, open) {
   const card = h("article.message", {});
   card.classList.toggle("unread", !("$seen" in email.keywords));
   const content = h(".message-body", {});
@@ -62,13 +64,13 @@ function messageCard(mail, email, act, open) {
       h("span.names", {}, names),
       h("span.quiet.message-more", {}, open ? `to ${who(email.to) || "nobody"}` : email.preview)),
     h("time.quiet", { dateTime: email.receivedAt, title: longDate(email.receivedAt) }, shortDate(email.receivedAt)));
-  const more = iconButton("more", "More about this mail", () => menu(more, items(mail, email, card)), { "aria-haspopup": "menu", "aria-expanded": "false" });
+  const more = iconButton("more", "More about this mail", () => menu(more, items(mail, email, card, write)), { "aria-haspopup": "menu", "aria-expanded": "false" });
   const toggle = (opened) => {
     card.classList.toggle("open", opened);
     fold.setAttribute("aria-expanded", String(opened));
     fold.querySelector(".message-more").textContent = opened ? `to ${who(email.to) || "nobody"}` : email.preview;
     content.hidden = !opened;
-    if (opened && !content.firstChild) fillBody(mail, email, content);
+    if (opened && !content.firstChild) fillBody(mail, email, content, write);
   };
   fold.addEventListener("click", () => toggle(content.hidden));
   card.append(h(".message-top", {}, fold, more), content);
@@ -76,8 +78,12 @@ function messageCard(mail, email, act, open) {
   return card;
 }
 
-function items(mail, email, card) {
+function items(mail, email, card, write) {
   return [
+    write && { label: "Reply", icon: "reply", act: () => write.reply(email) },
+    write && { label: "Reply to all", icon: "replyall", act: () => write.replyAll(email) },
+    write && { label: "Forward", icon: "forward", act: () => write.forward(email) },
+    write && "-",
     { label: "Details", icon: "user", act: () => showDetails(email) },
     { label: "Print", icon: "print", act: () => print(card) },
     { label: "Source", icon: "source", act: () => showSource(mail, email) },
@@ -85,11 +91,16 @@ function items(mail, email, card) {
   ];
 }
 
-function fillBody(mail, email, content) {
+function fillBody(mail, email, content, write) {
   const html = email.htmlBody.some((part) => part.type === "text/html");
   const files = email.attachments.filter((part) => !(part.cid && html && part.disposition !== "attachment" && part.type.startsWith("image/")));
   const text = h(".message-text", {});
-  replace(content, text, files.length > 0 && attachments(mail, files));
+  const several = [...(email.to ?? []), ...(email.cc ?? [])].length > 1;
+  const answers = write && h(".answers", {},
+    h("button.plain", { type: "button", onclick: () => write.reply(email) }, icon("reply"), "Reply"),
+    several && h("button.plain", { type: "button", onclick: () => write.replyAll(email) }, icon("replyall"), "Reply to all"),
+    h("button.plain", { type: "button", onclick: () => write.forward(email) }, icon("forward"), "Forward"));
+  replace(content, text, files.length > 0 && attachments(mail, files), answers);
   if (html) showHtml(email, text);
   else showText(email, text);
 }

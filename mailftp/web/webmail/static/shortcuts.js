@@ -6,7 +6,8 @@ import { askWhether, dialog } from "./dialogs.js";
 const KEYS = [
   ["j, ↓", "the next conversation"], ["k, ↑", "the one before"], ["Enter, o", "open it"], ["u, Esc", "back to the list"],
   ["x", "select it"], ["e", "archive"], ["#, Delete", "delete"], ["!", "junk"], ["s", "star"], ["Shift U", "mark as unread"],
-  ["Shift I", "mark as read"], ["/", "search"], ["g i", "go to Inbox"], ["g s", "go to Sent"], ["g d", "go to Drafts"],
+  ["Shift I", "mark as read"], ["c", "write a mail"], ["r", "reply"], ["a", "reply to all"],
+  ["f", "forward"], ["/", "search"], ["g i", "go to Inbox"], ["g s", "go to Sent"], ["g d", "go to Drafts"],
   ["g a", "go to Archive"], ["g t", "go to Trash"], ["?", "this list"],
 ];
 const GO = { i: "inbox", s: "sent", d: "drafts", a: "archive", t: "trash" };
@@ -15,7 +16,7 @@ export const showShortcuts = () => dialog("Keyboard", h("dl.details.keys", {},
   KEYS.map(([key, words]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, words)])));
 
 // Answers what ends it.
-export function shortcuts({ list, open, back, current, actions, targets, search, choose, mail, settings }) {
+export function shortcuts({ list, open, back, current, actions, targets, search, choose, mail, settings, write, reader }) {
   let going = false;
   const keys = {
     j: () => open(list.step(1), { show: false }),
@@ -35,11 +36,15 @@ export function shortcuts({ list, open, back, current, actions, targets, search,
     U: () => { const ids = targets(); back(); actions.seen(ids, false); },
     I: () => actions.seen(targets()),
     "/": () => search.focus(),
+    c: () => write?.fresh(),
+    r: () => reader.latest() && write?.reply(reader.latest()),
+    a: () => reader.latest() && write?.replyAll(reader.latest()),
+    f: () => reader.latest() && write?.forward(reader.latest()),
     "?": showShortcuts,
     ",": settings,
   };
   const hear = (event) => {
-    const typing = event.target.closest?.("input, textarea, select, [contenteditable=true], dialog, .menu");
+    const typing = event.target.closest?.("input, textarea, select, [contenteditable=true], dialog, .composer, .menu");
     if (event.target === search && event.key === "Escape") { search.value = ""; search.dispatchEvent(new Event("input")); list.focus(); return; }
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     // What a button or a link does by itself.
