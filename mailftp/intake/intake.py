@@ -41,6 +41,7 @@ from mailftp.intake.srs import SenderRewriting, is_rewritten
 from mailftp.intake.submission import CompletingSink, complete_header
 from mailftp.intake.success import KeepingSink, success_report, told_of
 from mailftp.intake.suppressed import Suppressed
+from mailftp.intake.vacation import Vacations
 from mailftp.message.address import Address, AddressFault, parse_address
 from mailftp.origin.checks import Checks
 from mailftp.origin.findings import without_forged
@@ -99,6 +100,7 @@ class Intake:
         self._full: OrderedDict[int, float] = OrderedDict()
         self._suppressed = Suppressed(store, now)
         self._senders = Senders(self._directory, store, now)
+        self._vacations = Vacations(store, settings.hostname, now, self._report)
         self._subscription = store.subscribe(self._hear)
         #: Who sends what leaves as soon as it is accepted, while somebody does.
         self.outbound: Outbound | None = None
@@ -306,7 +308,7 @@ class Intake:
             accepted = self._keep(envelope, body)
         if told_of(envelope):
             accepted.addCallback(lambda answer: Deferred.fromCoroutine(self._tell_success(envelope, answer)))
-        return accepted
+        return accepted.addCallback(self._vacations.accepted, envelope)
 
     def _keep(self, envelope: Envelope, body: StagedBody) -> Deferred[Accepted]:
         limits = self._settings.submission
@@ -394,6 +396,7 @@ class Intake:
     def _hear(self, changes: tuple[Change, ...]) -> None:
         if any(change.kind == "suppression" for change in changes):
             self._suppressed.forget()
+        self._vacations.hear(changes)
         if self._full:
             for change in changes:
                 self._full.pop(change.account_id, None)

@@ -26,7 +26,7 @@ from mailftp.wire.journal import Journal
 #: Types that a change of mail is of, and those of other objects, by the kind that the store has them by.
 MAIL = ("Email", "Mailbox", "Thread")
 DELIVERY = "EmailDelivery"
-OBJECTS: dict[str, str] = {"Identity": "Identity", "EmailSubmission": "EmailSubmission"}
+OBJECTS = {each: each for each in ("Identity", "EmailSubmission", "VacationResponse")}
 
 #: Event sources of one account.
 MOST = 32

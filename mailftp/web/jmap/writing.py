@@ -11,10 +11,11 @@ from mailftp.web.jmap.importing import copy_blobs, copy_emails, import_emails
 from mailftp.web.jmap.mailbox_set import MailboxSetting
 from mailftp.web.jmap.parsing import parse_emails
 from mailftp.web.jmap.querying import add_query
-from mailftp.web.jmap.registry import BLOB, MAIL, SUBMISSION, Registry
+from mailftp.web.jmap.registry import BLOB, MAIL, SUBMISSION, VACATION, Registry
 from mailftp.web.jmap.sending import HOLD
 from mailftp.web.jmap.setting import add_set
 from mailftp.web.jmap.submissions import SubmissionType
+from mailftp.web.jmap.vacation import VacationType
 
 
 def add_writing(registry: Registry) -> None:
@@ -32,6 +33,10 @@ def add_submission(registry: Registry) -> None:
     registry.offer(
         SUBMISSION, {}, {"maxDelayedSend": HOLD, "submissionExtensions": {"FUTURERELEASE": [], "DSN": []}}
     )
+    registry.offer(VACATION)
+    vacation = VacationType()
+    add_get(registry, vacation)
+    add_set(registry, vacation)
     identities = IdentityType()
     submissions = SubmissionType(identities)
     add_get(registry, identities)
