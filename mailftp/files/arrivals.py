@@ -147,16 +147,16 @@ class Arrival:
         self._new = True
 
     def reserve(self, octets: int) -> None:
-        """Take room for octets that will be written; on the reactor thread. Raises NoRoom."""
+        """Take room for octets that will be written; on whichever thread writes just now. Raises NoRoom."""
         self.usage.reserve(octets)
         self._taken += octets
 
-    def write(self, chunks: Sequence[bytes]) -> None:
+    def write(self, chunks: Sequence[bytes | memoryview]) -> None:
         """Append. Raises OSError; `size` is what is on disk all the same."""
         self._begin()
         if self.arriving is not None:
             self.arriving.update(chunks)
-        waiting: Sequence[bytes | memoryview] = chunks
+        waiting = chunks
         while waiting:
             vector = list(islice(waiting, _VECTORS))
             done = os.pwritev(self.descriptor, vector, self.size)

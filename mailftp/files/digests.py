@@ -109,7 +109,7 @@ class Arriving:
         self._algorithm = algorithm
         self._hasher = ALGORITHMS[algorithm]()
 
-    def update(self, chunks: Iterable[bytes]) -> None:
+    def update(self, chunks: Iterable[bytes | memoryview]) -> None:
         for chunk in chunks:
             self._hasher.update(chunk)
 

@@ -153,6 +153,15 @@ class ISink(Interface):
         with the size. Either `commit` or `keep` is called, once."""
 
 
+class IDirectSink(ISink):
+    """A sink that a thread may write to, as it reads from a connection."""
+
+    def direct(work: Callable[[Callable[[memoryview], None]], None]) -> Deferred[None] | None:
+        """Run `work` on a file thread with a function that writes octets there and then, and raises NoRoom or
+        FileFault; nothing else is called until it fires, and it fails as `write` does. None where octets have
+        to go through `write` just now."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rendering:
     """How a listing is written: a line for each entry, with its end."""

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from mailftp.files.arrivals import Arrival
 from mailftp.files.commits import Commits
 from mailftp.files.faults import translated
-from mailftp.files.home import FileFault, ISink
+from mailftp.files.home import FileFault, IDirectSink
 from mailftp.files.threads import Runner
 
 #: Fewer octets than this are not worth a trip to a thread (a trip is about 60 us).
@@ -33,7 +33,7 @@ def always() -> bool:
     return True
 
 
-@implementer(ISink)
+@implementer(IDirectSink)
 class FileSink:
     """Writes in the order of the calls; one write is under way at any time."""
 
@@ -66,6 +66,35 @@ class FileSink:
         if self._waiting >= HIGH:
             return self._when_idle()
         return None
+
+    def direct(self, work: Callable[[Callable[[memoryview], None]], None]) -> Deferred[None] | None:
+        if self._fault is not None or self._arrival.arriving is not None:
+            # A digest that is taken on the way would keep the turn from its end.
+            return None
+        return Deferred.fromCoroutine(self._direct(work))
+
+    async def _direct(self, work: Callable[[Callable[[memoryview], None]], None]) -> None:
+        while self._writing:
+            await self._when_idle()
+        chunks = self._take()
+        self._writing = True
+        done = self._threads.run(lambda: self._write_directly(chunks, work))
+        await done.addCallbacks(self._written, self._not_written_directly)
+
+    def _write_directly(
+        self, chunks: list[bytes], work: Callable[[Callable[[memoryview], None]], None]
+    ) -> None:
+        def put(octets: memoryview) -> None:
+            self._arrival.reserve(len(octets))
+            self._arrival.write([octets])
+
+        with translated():
+            self._arrival.write(chunks)
+            work(put)
+
+    def _not_written_directly(self, failure: Failure) -> Failure:
+        self._not_written(failure)
+        return failure
 
     def _when_idle(self) -> Deferred[None]:
         idle: Deferred[None] = Deferred()

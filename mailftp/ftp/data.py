@@ -19,16 +19,21 @@ from mailftp.ftp.newlines import to_network
 from mailftp.ftp.pace import Allowance, Pace
 from mailftp.wire.connection import Connection, ConnectionFactory, Expiry, Wiring
 from mailftp.wire.limits import ConnectionLimits
+from mailftp.wire.moving import WORTH, Intake
 from mailftp.wire.peer import Peer
 from mailftp.wire.stream import Pacing, send_chunks, send_file
-from mailftp.wire.transport import below
+from mailftp.wire.transport import below, direct
 
 Address = IPv4Address | IPv6Address
+#: Runs on a thread what writes as it reads; None where there is none for it just now.
+Direct = Callable[[Callable[[Callable[[memoryview], None]], None]], Deferred[None] | None]
 
 #: Seconds that a client has to make its data connection once a transfer waits for it.
 PATIENCE = 30.0
 #: Octets of an upload that are read at once: each read costs a turn of the reactor.
 READ = 256 * 1024
+#: An upload of which FAST octets came in pieces of MUCH or more is received by a thread, in turns.
+MUCH, FAST = 64 * 1024, 4 * 1024 * 1024
 #: Octets of a text file that are read at once.
 PIECE = 256 * 1024
 #: Ports that are tried before we say that none is free.
@@ -68,8 +73,13 @@ class IDataConnection(Protocol):
     def read(self, descriptor: int, offset: int, length: int) -> Deferred[bytes]:
         """Of a file, b"" at its end; nothing is sent."""
 
-    def receive(self, write: Callable[[bytes], Deferred[None] | None]) -> Deferred[None]:
-        """Fires at a proper end; fails with DataLost at any other, and with what `write` failed with."""
+    def receive(
+        self, write: Callable[[bytes], Deferred[None] | None], intake: Direct | None = None
+    ) -> Deferred[None]:
+        """Fires at a proper end; fails with DataLost at any other, and with what `write` failed with.
+
+        What comes fast may go through `intake` from some point on, and through `write` again later.
+        """
 
     def finish(self) -> Deferred[None]:
         """Close; fires when what was sent has left, fails with DataLost when it could not."""
@@ -148,6 +158,11 @@ class DataConnection(Connection):
     _gone: Failure | None = None
     #: Octets that came, and that went in a stream that is over.
     _came = _went = 0
+    #: Octets of those that came in large pieces, one after the other.
+    _fast = 0
+    #: Where a thread may put them, and its turn.
+    _direct: Direct | None = None
+    _turn: Intake | None = None
     #: How fast an upload may be, and what runs while the last of it is paid for.
     _rate: Pace | None = None
     _resting: IDelayedCall | None = None
@@ -207,11 +222,13 @@ class DataConnection(Connection):
     def stream(self, read: Callable[[], Deferred[bytes]]) -> Deferred[int]:
         return send_chunks(self, read, self._pacing()).addErrback(_why)
 
-    def receive(self, write: Callable[[bytes], Deferred[None] | None]) -> Deferred[None]:
+    def receive(
+        self, write: Callable[[bytes], Deferred[None] | None], intake: Direct | None = None
+    ) -> Deferred[None]:
         if self._gone is not None:
             return fail(DataLost("Data connection lost"))
         done = self._done = Deferred()
-        self._write = write
+        self._write, self._direct = write, intake
         allowance = self.channel.allowance
         self._rate = None if allowance is None else allowance.upload
         socket = below(self.transport)
@@ -242,12 +259,59 @@ class DataConnection(Connection):
         held = self._write(data)
         clock = self.factory.wiring.clock
         rest = 0.0 if self._rate is None else self._rate.pay(len(data), clock.seconds())
+        self._fast = self._fast + len(data) if len(data) >= MUCH else 0
         if held is not None:
             self.pause()
-            held.addCallbacks(lambda _: self._rest_for(rest), self._refused)
+            held.addCallbacks(lambda _: self._go_on(rest), self._refused)
         elif rest > 0:
             self.pause()
             self._rest_for(rest)
+        else:
+            self._take_in()
+
+    def _go_on(self, rest: float) -> None:
+        """What the sink has is written: the time for a thread to take over."""
+        if not self._take_in():
+            self._rest_for(rest)
+
+    def _take_in(self) -> bool:
+        """Have a thread receive; whether it does."""
+        socket = direct(self.transport)
+        if self._fast < FAST or self._direct is None or self._rate is not None:
+            return False
+        if socket is None or self._gone is not None:
+            return False
+        try:
+            turn = Intake.of(socket.fileno())
+        except OSError:
+            return False
+        running = self._direct(turn.run)
+        if running is None:
+            turn.stop()
+            return False
+        self.pause()
+        self._turn = turn
+        running.addCallback(lambda _: self._taken_in(turn))
+        running.addErrback(self._not_taken_in, turn)
+        return True
+
+    def _not_taken_in(self, failure: Failure, turn: Intake) -> None:
+        turn.stop()
+        self._turn = None
+        self._refused(failure)
+
+    def _taken_in(self, turn: Intake) -> None:
+        """A thread's turn is over: it has the next one, or the reactor goes on."""
+        self._turn = None
+        self._came += turn.came
+        if self._gone is not None:
+            return
+        self._heard = self.factory.wiring.clock.seconds()
+        if turn.broken:
+            self._refused(Failure(DataLost("Data connection lost")))  # type: ignore[no-untyped-call]  # upstream
+        elif turn.ended or turn.came < WORTH or not self._take_in():
+            self._fast = 0
+            self.resume()
 
     def _rest_for(self, seconds: float) -> None:
         """Read on when what came is paid for."""
@@ -287,6 +351,8 @@ class DataConnection(Connection):
 
     def closed(self, reason: Failure) -> None:
         self._gone = reason
+        if self._turn is not None:
+            self._turn.stopped = True
         resting, self._resting = self._resting, None
         if resting is not None:
             resting.cancel()

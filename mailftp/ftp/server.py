@@ -242,6 +242,10 @@ class FTPConnection(Connection):
         if self._terms is not None:
             self.factory.ledger.book(self.user_name, self._terms, up, down)
 
+    @property
+    def counted(self) -> bool:
+        return self._terms is not None and self._terms.counted
+
     def _end_session(self) -> None:
         """The account was removed, or its password changed."""
         self.session.close(reply(421, "This account may not be used any more"))

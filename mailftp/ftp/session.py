@@ -113,6 +113,10 @@ class Outside(Protocol):
     def book(self, up: int = 0, down: int = 0) -> None:
         """Count octets against what the account may move; negative ones did not move. Raises UsedUp."""
 
+    @property
+    def counted(self) -> bool:
+        """Whether `book` has anything to count."""
+
     def transferring(self, under_way: bool) -> None:
         """The control connection is not idle while data moves."""
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import Deferred, fail
 
-from mailftp.files.home import Cut, Denied, FileFault, Intent, ISink, NoRoom, Path
+from mailftp.files.home import Cut, Denied, FileFault, IDirectSink, Intent, ISink, NoRoom, Path
 from mailftp.ftp.data import DataFault, DataLost, IDataConnection
 from mailftp.ftp.deflate import PIECE, Deflating, Inflating
 from mailftp.ftp.ledger import UsedUp
@@ -252,12 +252,26 @@ async def _receive(
             return fail(NoRoom(str(used_up)))
         return sink.write(data if lines is None else lines.feed(data))
 
+    def intake(work: Callable[[Callable[[memoryview], None]], None]) -> Deferred[None] | None:
+        def counted(put: Callable[[memoryview], None]) -> None:
+            def write_and_count(octets: memoryview) -> None:
+                nonlocal came
+                put(octets)
+                came += len(octets)
+
+            work(write_and_count)
+
+        assert IDirectSink.providedBy(sink)
+        return sink.direct(counted)
+
+    # Where something has to be done with every octet, or before it is taken, the reactor's thread does it.
+    plain = lines is None and limit is None and not session.outside.counted
     if session.compressed:
         inflating = Inflating(write, session.outside.moment)
         await connection.receive(inflating.feed)
         await inflating.end()
     else:
-        await connection.receive(write)
+        await connection.receive(write, intake if plain and IDirectSink.providedBy(sink) else None)
     if lines is not None and (rest := lines.end()):
         held = sink.write(rest)
         if held is not None:

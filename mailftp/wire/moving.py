@@ -1,4 +1,5 @@
-"""A large file on its way to a client that takes it as fast as it comes: sent by a thread, in turns.
+"""A large file on its way to a client that takes it as fast as it comes, or from one: sent and received by a
+thread, in turns.
 
 The interpreter is let go during each system call, so that other connections are answered meanwhile; and a
 thread may wait for the disk, so that it may use sendfile.
@@ -15,6 +16,7 @@ import os
 import select
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -130,9 +132,7 @@ class Turn:
 
     def _read_and_send(self) -> bool:
         """The same; a whole piece is sent before the next one is read."""
-        scratch: memoryview | None = getattr(_own, "scratch", None)
-        if scratch is None:
-            scratch = _own.scratch = memoryview(bytearray(PIECE))
+        scratch = _scratch()
         left = min(PIECE, self.length - self.sent)
         size = os.preadv(self.descriptor, [scratch[:left]], self.offset + self.sent)
         self.ended = not size
@@ -144,5 +144,64 @@ class Turn:
         return sent == size
 
 
-#: Each thread's buffer.
+@dataclass(slots=True)
+class Intake:
+    """One turn of a large upload: what comes is written by the thread that reads it."""
+
+    #: Its own, as that of a Turn.
+    socket: int
+    stopped: bool = False
+    came: int = 0
+    #: The client has sent all.
+    ended: bool = False
+    #: The connection was lost: the kernel says so once, and afterwards that the client has sent all.
+    broken: bool = False
+
+    @classmethod
+    def of(cls, socket: int) -> Intake:
+        """Raises OSError when there are no descriptors left."""
+        return cls(os.dup(socket))
+
+    def stop(self) -> None:
+        """It has run, or will not. Idempotent."""
+        if self.socket >= 0:
+            os.close(self.socket)
+            self.socket = -1
+
+    def run(self, write: Callable[[memoryview], None]) -> None:
+        """Raises what `write` raises."""
+        end = time.perf_counter() + LONGEST
+        try:
+            waiter = select.poll()
+            waiter.register(self.socket, select.POLLIN)
+            scratch = _scratch()
+            while self.came < MOST and not self.stopped:
+                try:
+                    size = os.readv(self.socket, [scratch])
+                except BlockingIOError:
+                    if waiter.poll(PATIENCE):
+                        continue
+                    return
+                except OSError:
+                    self.broken = True
+                    return
+                if not size:
+                    self.ended = True
+                    return
+                write(scratch[:size])
+                self.came += size
+                if time.perf_counter() >= end:
+                    return
+        finally:
+            self.stop()
+
+
+def _scratch() -> memoryview:
+    """The calling thread's buffer."""
+    scratch: memoryview | None = getattr(_own, "scratch", None)
+    if scratch is None:
+        scratch = _own.scratch = memoryview(bytearray(PIECE))
+    return scratch
+
+
 _own = threading.local()
