@@ -204,9 +204,16 @@ class WritingTests(BrowserCase):
             ["multipart/mixed", "multipart/alternative", "text/plain", "text/html", "text/plain"],
         )
         plain, html, file = [part.get_content() for part in sent.walk() if not part.is_multipart()]
-        self.assertEqual(plain.strip(), "Plain, bold <b>and</b> more, and again")
+        lines = plain.strip().splitlines()
+        self.assertEqual(lines[0], "Plain, bold <b>and</b> more, and again")
+        self.assertEqual(lines[-2:], ["-- ", "Harbour lane 1"])
+        self.assertEqual(sent["From"], f"Bob Boatman <{self.account.user}>")
         self.assertIn("<b>bold</b> &lt;b&gt;and&lt;/b&gt; more", html)
         self.assertEqual(file.strip(), "four")
+        flags = self.account.there()
+        self.assertIn("\\Answered", flags["Subject: From desk"])
+        self.assertNotIn("\\Answered", flags["Subject: From phone"])
+        self.assertIn("Subject: Re: From desk", flags)
 
 
 class HostileTests(BrowserCase):

@@ -37,6 +37,29 @@ export function passwordSection(address) {
     fault, h(".actions", {}, button));
 }
 
+// The name that mails are sent under, and what stands below them.
+export async function identitySection(client) {
+  const { list } = await client.call("Identity/get", { ids: null });
+  return list.map((identity) => {
+    const name = h("input", { id: `name-${identity.id}`, type: "text", value: identity.name, autocomplete: "name", maxLength: 200 });
+    const text = h("textarea", { id: `signature-${identity.id}`, value: identity.textSignature, rows: 3, maxLength: 5000 });
+    const save = async (event) => {
+      event.preventDefault();
+      try {
+        const told = await client.call("Identity/set", { update: { [identity.id]: { name: name.value.trim(), textSignature: text.value } } });
+        const [failed] = Object.values(told.notUpdated ?? {});
+        if (failed) throw new Error(failed.description || `The server refused: ${failed.type}.`);
+        say("Saved.");
+      } catch (error) {
+        complain(error);
+      }
+    };
+    return h("form.fields", { onsubmit: save }, h("h3", {}, list.length > 1 ? `Mail from ${identity.email}` : "Your mails"),
+      h("label", { htmlFor: name.id }, "Your name"), name, h("label", { htmlFor: text.id }, "Signature"), text,
+      h(".actions", {}, h("button.plain", { type: "submit" }, "Save")));
+  });
+}
+
 export function sessionSection() {
   const list = h("ul.rows", {});
   const show = ({ sessions }) => replace(list, sessions.map((session) => h("li", {},

@@ -107,7 +107,7 @@ export async function showApp(client, account, leave) {
   const filter = h("button.plain.small", { type: "button", onclick: () => unreadOnly.change((on) => !on) }, "Unread");
   watch(() => mark(filter, { "aria-pressed": String(unreadOnly()) }));
 
-  const settings = () => settingsDialog({ account, leave });
+  const settings = () => settingsDialog({ client, account, leave });
   const ended = shortcuts({ list, open, back, current, chosen, actions, targets, search, choose, mail, settings, write, reader });
   replace(document.body,
     h("a.skip", { href: "#conversations" }, "Skip to the conversations"),

@@ -1,6 +1,7 @@
 // Writing a mail.
 
 import { h, icon, iconButton, replace } from "./core.js";
+import { completions } from "./completion.js";
 import { askWhether, complain, say } from "./dialogs.js";
 import { Draft, parseAddresses, writeAddresses } from "./drafts.js";
 import { fromHtml, lines, makeEditor, quoted, roughText } from "./editor.js";
@@ -73,6 +74,8 @@ export async function compose(mail, begin = {}) {
     try {
       await draft.send(identity);
       close();
+      // The mail that this answers says so from now on.
+      if (begin.of) await mail.client.call("Email/set", { update: { [begin.of.id]: { [`keywords/${begin.of.keyword}`]: true } } });
       say("Sent.");
     } catch (error) {
       fault.textContent = error.message;
@@ -118,6 +121,8 @@ export async function compose(mail, begin = {}) {
     else return;
     event.stopPropagation();
   });
+  const complete = completions(mail);
+  box.append(...[to, cc, bcc].map(complete));
   document.body.append(box);
   showFiles();
   (to.value ? editor.area : to).focus();
@@ -140,7 +145,7 @@ export function replyTo(email, own, all) {
   const mine = (email.from ?? []).some((one) => one.email.toLowerCase() === own.toLowerCase());
   const to = mine ? email.to : source;
   return {
-    title: "Reply", to: writeAddresses(all && !mine ? [...(to ?? []), ...others(email.to)] : to), cc: all ? writeAddresses(others(email.cc)) : "",
+    title: "Reply", of: { id: email.id, keyword: "$answered" }, to: writeAddresses(all && !mine ? [...(to ?? []), ...others(email.to)] : to), cc: all ? writeAddresses(others(email.cc)) : "",
     subject: again("Re", email.subject), inReplyTo: email.messageId ?? undefined,
     references: [...(email.references ?? email.inReplyTo ?? []), ...(email.messageId ?? [])],
     blocks: [h("div", {}, h("br", {})), h("div", {}, `On ${longDate(email.sentAt ?? email.receivedAt)}, ${who(email.from)} wrote:`), quoted(textOf(email))],
@@ -150,7 +155,7 @@ export function replyTo(email, own, all) {
 export function forwarded(email) {
   const head = [`From: ${writeAddresses(email.from)}`, `Date: ${longDate(email.sentAt ?? email.receivedAt)}`, `Subject: ${email.subject ?? ""}`, `To: ${writeAddresses(email.to)}`];
   return {
-    title: "Forward", subject: again("Fwd", email.subject),
+    title: "Forward", of: { id: email.id, keyword: "$forwarded" }, subject: again("Fwd", email.subject),
     attachments: email.attachments.map(({ blobId, type, name, size: octets }) => ({ blobId, type, name: name ?? "attachment", size: octets, disposition: "attachment" })),
     blocks: [h("div", {}, h("br", {})), h("div", {}, "---------- Forwarded mail ----------"), ...lines(`${head.join("\n")}\n\n${textOf(email)}`)],
   };

@@ -1,8 +1,8 @@
 // The settings: how the page looks, and the account.
 
-import { h } from "./core.js";
-import { passwordSection, sessionSection } from "./account.js";
-import { dialog } from "./dialogs.js";
+import { append, h } from "./core.js";
+import { identitySection, passwordSection, sessionSection } from "./account.js";
+import { complain, dialog } from "./dialogs.js";
 import { showShortcuts } from "./shortcuts.js";
 
 // The browser's own wish is "auto". Kept in this browser alone; a browser without storage forgets it.
@@ -16,16 +16,19 @@ export function readTheme() {
   try { return localStorage.getItem("theme") ?? "auto"; } catch { return "auto"; }
 }
 
-export function settingsDialog({ account, leave }) {
+export function settingsDialog({ client, account, leave }) {
   const now = readTheme();
   const theme = h("select", { id: "theme", onchange: () => setTheme(theme.value) },
     [["auto", "As the system"], ["light", "Light"], ["dark", "Dark"]].map(([value, words]) => h("option", { value, selected: value === now }, words)));
+  const own = h(".sections", {});
+  if (client.sends) identitySection(client).then((sections) => append(own, sections), complain);
   const out = () => { box.close(); leave(); };
   const box = dialog("Settings", h(".sections", {},
     h("section.fields", {}, h("h3", {}, account.address),
       h(".actions.start", {}, h("button.plain", { type: "button", onclick: out }, "Sign out"),
         h("button.plain", { type: "button", onclick: showShortcuts }, "Keyboard"))),
     h("section.fields", {}, h("label", { htmlFor: "theme" }, "Colours"), theme),
+    own,
     sessionSection(),
     account.changesPassword && passwordSection(account.address)));
   return box;
