@@ -12,8 +12,6 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 
-from mailftp.message.address import AddressFault, parse_mailbox
-
 #: RFC 5322 section 2.1.1: what a line should have, and must not have more than.
 _LINE, _LONGEST = 76, 998
 #: Characters of an encoded-word: RFC 2047 section 2 has 75 in a line of 76, with the field's name in the
@@ -113,14 +111,9 @@ def _phrase(text: str) -> list[str]:
     return encoded_words(text)
 
 
-def _mailbox(name: str | None, email: str, *, strict: bool) -> list[str]:
+def _mailbox(name: str | None, email: str) -> list[str]:
     check_text(email)
-    if strict:
-        try:
-            email = str(parse_mailbox(email))
-        except AddressFault as fault:
-            raise FieldFault(f"{email[:100]!r} is no address: {fault}") from None
-    elif any(each in email for each in '<>,;"\\()') or not email or email != email.strip() or " " in email:
+    if any(each in email for each in '<>,;"\\()') or not email or email != email.strip() or " " in email:
         raise FieldFault(f"{email[:100]!r} is no address")
     if not name:
         return [email]
@@ -128,17 +121,17 @@ def _mailbox(name: str | None, email: str, *, strict: bool) -> list[str]:
 
 
 def addresses_field(
-    name: str, groups: Sequence[tuple[str | None, Sequence[tuple[str | None, str]]]], *, strict: bool = False
+    name: str, groups: Sequence[tuple[str | None, Sequence[tuple[str | None, str]]]]
 ) -> bytes:
     """RFC 8621 sections 4.1.2.3 and 4.1.2.4: (group's name or None, (name, address) of each). A draft's
-    address may still be half an address unless `strict`. Raises FieldFault."""
+    address may still be half an address. Raises FieldFault."""
     words: list[str] = []
     for group, members in groups:
         if group is not None:
             label = _phrase(group) or ['""']
             words += [*label[:-1], label[-1] + ":"]
         for at, (shown, email) in enumerate(members):
-            made = _mailbox(shown, email, strict=strict)
+            made = _mailbox(shown, email)
             if at + 1 < len(members):
                 made[-1] += ","
             words += made
