@@ -346,3 +346,52 @@ class PasswordTests(SigningInCase):
         _, verifier = await self.store.read(AccountWithVerifier(ALICE))  # type: ignore[misc]
         self.assertEqual(verifier, OTHER_VERIFIER)
         self.assertEqual((await self.ask("/session/password", {"old": "teapot", "new": "12345678"}))[0], 401)
+
+
+class AppPasswordTests(SigningInCase):
+    async def app_passwords(self, **body: Any) -> tuple[int, Any]:
+        return await self.ask("/session/app-passwords", body or None)
+
+    async def test_made_listed_removed(self) -> None:
+        """One is made with the own password, shown once, and opens no browser; the list has no secret."""
+        self.assertEqual((await self.app_passwords())[0], 401)
+        await self.sign_in()
+        asked = {"name": "Phone", "protocols": ["imap", "smtp"], "readOnly": False, "password": "teapot"}
+        status, answer = await self.app_passwords(**asked)
+        self.assertEqual(status, 200)
+        self.assertRegex(answer["password"], r"^(\w{4}-){4}\w{4}$")
+        [listed] = answer["appPasswords"]
+        self.assertEqual(
+            (listed["name"], listed["protocols"], listed["lastUsed"]), ("Phone", ["imap", "smtp"], None)
+        )
+        status, answer = await self.app_passwords()
+        self.assertEqual((status, answer.keys()), (200, {"appPasswords"}))
+        self.assertEqual((await self.app_passwords(**asked))[0], 409)
+        self.assertEqual(await self.app_passwords(remove="Phone"), (200, {"appPasswords": []}))
+        self.assertEqual((await self.app_passwords(remove="Phone"))[0], 404)
+
+    async def test_refused(self) -> None:
+        """A wrong password, a strange protocol, a name of nothing: nothing is made."""
+        await self.sign_in()
+        asked = {"name": "Phone", "protocols": [], "readOnly": False, "password": "teapot"}
+        for change, expected in (
+            ({"password": "wrong"}, 401),
+            ({"name": " "}, 400),
+            ({"name": "x" * 101}, 400),
+            ({"name": "a\nb"}, 400),
+            ({"protocols": ["telnet"]}, 400),
+            ({"protocols": [1]}, 400),
+            ({"protocols": ["imap"], "readOnly": True}, 400),
+            ({"readOnly": 1}, 400),
+        ):
+            self.assertEqual((await self.app_passwords(**{**asked, **change}))[0], expected, change)
+        self.assertEqual(await self.app_passwords(), (200, {"appPasswords": []}))
+
+    async def test_kept_over_a_new_password(self) -> None:
+        """The keys of SCRAM stay by one salt when the own password changes."""
+        await self.sign_in()
+        await self.app_passwords(name="Phone", protocols=[], readOnly=False, password="teapot")
+        await self.ask("/session/password", {"old": "teapot", "new": "a better one"})
+        _, verifier = await self.store.read(AccountWithVerifier(ALICE))  # type: ignore[misc]
+        [app_password] = verifier.app_passwords
+        self.assertEqual(app_password.verifier.scram.salt, verifier.scram.salt)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
@@ -14,16 +13,24 @@ from mailftp.accounts.login import Login
 from mailftp.accounts.realm import MailAccount
 from mailftp.settings import Settings
 from mailftp.store.engine import Store
-from mailftp.store.records import Verifier
 from mailftp.web.authentication import Authentication, Unauthenticated
 from mailftp.web.pages import Visit, refusal
 from mailftp.web.root import Root
+from mailftp.web.webmail.app_passwords import AppPasswordList
 from mailftp.web.webmail.assets import assets, shell
 from mailftp.web.webmail.browsers import Browsers
 from mailftp.web.webmail.cookies import token_of
 from mailftp.web.webmail.crossing import from_our_pages
 from mailftp.web.webmail.messages import MessageDocument, Run
-from mailftp.web.webmail.signing_in import Door, OwnPassword, SessionList, SignIn, SignOut, WhoAmI
+from mailftp.web.webmail.signing_in import (
+    Door,
+    MakeVerifier,
+    OwnPassword,
+    SessionList,
+    SignIn,
+    SignOut,
+    WhoAmI,
+)
 from mailftp.wire.eager import eager
 
 
@@ -36,7 +43,7 @@ class Mail:
     #: Seconds since the epoch.
     now: Callable[[], float]
     #: Of a new password; None where it is not the store that knows the passwords.
-    make_verifier: Callable[[str], Coroutine[Deferred[Any], Any, Verifier]] | None = None
+    make_verifier: MakeVerifier | None = None
     #: Does work in a thread.
     run: Run = maybeDeferred
 
@@ -54,6 +61,7 @@ def add_webmail(root: Root, settings: Settings, mail: Mail, authentication: Auth
     root.at("/session/list", SessionList(door))
     if mail.make_verifier is not None:
         root.at("/session/password", OwnPassword(door, mail.store, mail.make_verifier))
+        root.at("/session/app-passwords", AppPasswordList(door, mail.store, mail.make_verifier))
     root.beneath("/message", MessageDocument(authentication, mail.store, mail.run))
     authentication.proofs.append(CookieProof(browsers, mail.store))
 

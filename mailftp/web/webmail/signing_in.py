@@ -18,7 +18,8 @@ from mailftp.accounts.credentials import Password
 from mailftp.accounts.login import LoggedIn, Login, LoginRefused, LoginThrottled, LoginUnavailable
 from mailftp.accounts.passwords import LONGEST_PASSWORD, Busy, PasswordFault
 from mailftp.store.engine import Store
-from mailftp.store.records import Account, Verifier, WebSession
+from mailftp.store.queries import AccountWithVerifier
+from mailftp.store.records import Account, ScramKeys, Verifier, WebSession
 from mailftp.store.units import SetVerifier
 from mailftp.web.pages import Answer, Page, Visit
 from mailftp.web.webmail.browsers import Browsers
@@ -33,6 +34,8 @@ SERVICE = "webmail"
 SHORTEST_PASSWORD = 8
 
 Named = tuple[WebSession, Account]
+#: Of a password, with the salt of other keys where they are given.
+MakeVerifier = Callable[[str, ScramKeys | None], Coroutine[Deferred[Any], Any, Verifier]]
 
 
 class Unfit(Exception):
@@ -59,7 +62,7 @@ def given(visit: Visit, **kinds: type) -> dict[str, Any]:
     return value
 
 
-class _Page(Page):
+class JSONPage(Page):
     """Does its work in a coroutine; Unfit is an answer."""
 
     methods: ClassVar[tuple[str, ...]] = ("POST",)
@@ -138,7 +141,7 @@ class Door:
         return found
 
 
-class SignIn(_Page):
+class SignIn(JSONPage):
     def __init__(self, door: Door) -> None:
         self._door = door
 
@@ -153,7 +156,7 @@ class SignIn(_Page):
         return told({"address": account.address}, headers={"Set-Cookie": setting(visit, token, kept)})
 
 
-class SignOut(_Page):
+class SignOut(JSONPage):
     def __init__(self, door: Door) -> None:
         self._door = door
 
@@ -165,7 +168,7 @@ class SignOut(_Page):
         return told({}, headers=headers)
 
 
-class WhoAmI(_Page):
+class WhoAmI(JSONPage):
     methods = ("GET",)
 
     def __init__(self, door: Door, changes_password: bool) -> None:
@@ -182,7 +185,7 @@ class WhoAmI(_Page):
         )
 
 
-class SessionList(_Page):
+class SessionList(JSONPage):
     """GET lists them; POST of ids, or of all but this one, closes them."""
 
     methods = ("GET", "POST")
@@ -212,14 +215,14 @@ class SessionList(_Page):
         return told({"sessions": listed})
 
 
-class OwnPassword(_Page):
+class OwnPassword(JSONPage):
     """Changes it; every other session of the account ends, by whatever protocol, and this one goes on."""
 
     def __init__(
         self,
         door: Door,
         store: Store,
-        make_verifier: Callable[[str], Coroutine[Deferred[Any], Any, Verifier]],
+        make_verifier: MakeVerifier,
     ) -> None:
         self._door, self._store, self._make_verifier = door, store, make_verifier
 
@@ -230,7 +233,9 @@ class OwnPassword(_Page):
         if len(members["new"]) < SHORTEST_PASSWORD:
             raise Unfit(HTTPStatus.BAD_REQUEST, f"A password has at least {SHORTEST_PASSWORD} characters.")
         try:
-            verifier = await self._make_verifier(members["new"])
+            # By the same salt, or SCRAM would let the account's app passwords in no more.
+            found = await self._store.read(AccountWithVerifier(account.address))
+            verifier = await self._make_verifier(members["new"], found[1].scram if found else None)
         except (PasswordFault, UnicodeEncodeError) as fault:
             raise Unfit(HTTPStatus.BAD_REQUEST, str(fault))
         except Busy as busy:

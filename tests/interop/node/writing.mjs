@@ -24,6 +24,14 @@ async function write(size, viewport, phone) {
     told.axe.push(...await broken(page));
     await page.getByRole("button", { name: "Save" }).click();
     await page.getByText("Saved.").waitFor();
+    // A program of its own.
+    await page.getByLabel("Name of a new one").fill("Telephone");
+    await page.getByLabel("Your own password").fill(password);
+    await page.getByRole("button", { name: "Make an app password" }).click();
+    told.secret = await page.locator(".secret code").innerText();
+    await page.locator("li", { hasText: "Telephone" }).waitFor();
+    told.axe.push(...await broken(page));
+    await picture(page, "desk-app-password");
     await page.click("dialog [aria-label=Close]");
   }
   if (phone) await page.click(".list-head [aria-label^=Compose]");

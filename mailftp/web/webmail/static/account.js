@@ -72,3 +72,42 @@ export function sessionSection() {
   ask("session/list").then(show, complain);
   return h("section.fields", {}, h("h3", {}, "Signed in"), list);
 }
+
+const PROTOCOLS = { imap: "IMAP", smtp: "SMTP", pop3: "POP3", http: "JMAP and files by HTTP", ftp: "FTP" };
+
+// App passwords: one for each program, for what it does and no more.
+export function appPasswordSection() {
+  const list = h("ul.rows", {});
+  const shown = h("output.secret", { hidden: true });
+  const show = ({ appPasswords, password }) => {
+    shown.hidden = !password;
+    if (password) replace(shown, h("p", {}, "The new app password, shown this once:"), h("code", {}, password));
+    replace(list, appPasswords.map((one) => h("li", {},
+      h("div", {}, h("strong", {}, one.name), h("p.quiet", {},
+        `${one.protocols.length ? one.protocols.map((name) => PROTOCOLS[name]).join(", ") : "everything"} · ${one.lastUsed ? `last used ${longDate(one.lastUsed * 1000)}` : "never used"}`)),
+      h("button.plain", { type: "button", onclick: () => ask("session/app-passwords", { remove: one.name }).then(show, complain) }, "Revoke"))));
+  };
+  const name = h("input", { id: "app-name", type: "text", required: true, maxLength: 100, autocomplete: "off" });
+  const own = h("input", { id: "app-own", type: "password", required: true, autocomplete: "current-password", maxLength: 1024 });
+  const boxes = Object.entries(PROTOCOLS).map(([value, words]) => [value, h("input", { type: "checkbox", id: `for-${value}`, checked: value === "imap" || value === "smtp" }), words]);
+  const fault = h("p.fault", { role: "alert" });
+  const submit = async (event) => {
+    event.preventDefault();
+    const protocols = boxes.filter(([, box]) => box.checked).map(([value]) => value);
+    fault.textContent = protocols.length ? "" : "What is it for?";
+    if (fault.textContent) return;
+    try {
+      show(await ask("session/app-passwords", { name: name.value, protocols, readOnly: false, password: own.value }));
+      name.value = own.value = "";
+    } catch (error) {
+      fault.textContent = error.message;
+    }
+  };
+  ask("session/app-passwords").then(show, complain);
+  return h("section.fields", {}, h("h3", {}, "App passwords"),
+    h("p.quiet", {}, "One for each program: it can be revoked without touching the others."), list, shown,
+    h("form.fields", { onsubmit: submit, method: "post" }, h("label", { htmlFor: name.id }, "Name of a new one"), name,
+      boxes.map(([value, box, words]) => h("label.check", { htmlFor: `for-${value}` }, box, words)),
+      h("label", { htmlFor: own.id }, "Your own password"), own, fault,
+      h(".actions", {}, h("button.plain", { type: "submit" }, "Make an app password"))));
+}

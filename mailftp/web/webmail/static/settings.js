@@ -1,7 +1,7 @@
 // The settings: how the page looks, and the account.
 
 import { append, h } from "./core.js";
-import { identitySection, passwordSection, sessionSection } from "./account.js";
+import { appPasswordSection, identitySection, passwordSection, sessionSection } from "./account.js";
 import { complain, dialog } from "./dialogs.js";
 import { showShortcuts } from "./shortcuts.js";
 
@@ -30,6 +30,7 @@ export function settingsDialog({ client, account, leave }) {
     h("section.fields", {}, h("label", { htmlFor: "theme" }, "Colours"), theme),
     own,
     sessionSection(),
+    account.changesPassword && appPasswordSection(),
     account.changesPassword && passwordSection(account.address)));
   return box;
 }
