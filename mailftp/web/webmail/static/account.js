@@ -82,6 +82,7 @@ export function appPasswordSection() {
   const show = ({ appPasswords, password }) => {
     shown.hidden = !password;
     if (password) replace(shown, h("p", {}, "The new app password, shown this once:"), h("code", {}, password));
+    if (password) shown.scrollIntoView({ block: "center" });
     replace(list, appPasswords.map((one) => h("li", {},
       h("div", {}, h("strong", {}, one.name), h("p.quiet", {},
         `${one.protocols.length ? one.protocols.map((name) => PROTOCOLS[name]).join(", ") : "everything"} · ${one.lastUsed ? `last used ${longDate(one.lastUsed * 1000)}` : "never used"}`)),

@@ -96,7 +96,8 @@ export function say(words, { action, act, fault = false, seconds = 8 } = {}) {
   const box = shown = append(h(".toast", { role: fault ? "alert" : "status" }), [h("span", {}, words), button,
     iconButton("close", "Dismiss", () => box.remove())]);
   box.classList.toggle("fault", fault);
-  document.body.append(box);
+  // A modal dialog stands above all else of the page.
+  (document.querySelector("dialog[open]") ?? document.body).append(box);
   setTimeout(() => box.remove(), seconds * 1000);
 }
 
