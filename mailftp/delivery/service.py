@@ -54,6 +54,9 @@ BATCH = 100
 SILENT_SECONDS = 20.0
 #: Jobs that run and wait here, beyond which what is accepted waits in the store.
 CLAIMS = 1000
+#: Attempts that are over and whose outcome is being written down, beyond which no other begins for one that
+#: ends: a crash would send them all again.
+UNRECORDED = 100
 #: Seconds until we look again, though nothing was due or all that is due is busy: a clock may be set.
 LOOK_AGAIN, BUSY_AGAIN = 600.0, 5.0
 #: Seconds that attempts have to end by themselves when the service stops.
@@ -70,6 +73,8 @@ class _Running:
     attempt: Attempt
     #: By the reactor's clock.
     began: float
+    #: It counts for its destination; no more while only its outcome is being written down.
+    placed: bool = True
     #: The attempt itself, while it lasts; what comes after it is never cut.
     trying: Deferred[list[Verdict]] | None = None
     done: Deferred[None] | None = None
@@ -138,6 +143,7 @@ class DeliveryService(Service):
         self._fruitless: frozenset[str] | None = None
         #: Claims that are being committed.
         self._claims = 0
+        self._beginning = self._begin_more = False
         self._intake = intake
         self._look_ended: Deferred[None] | None = None
         self._stopping = False
@@ -403,8 +409,18 @@ class DeliveryService(Service):
         if not self._leases_hold():
             self._wake()
             return
-        for job in self._destinations.ready():
-            self._begin(job)
+        if self._beginning:
+            # One that ended as it began: whoever began it goes on.
+            self._begin_more = True
+            return
+        self._beginning = self._begin_more = True
+        try:
+            while self._begin_more:
+                self._begin_more = False
+                for job in self._destinations.ready():
+                    self._begin(job)
+        finally:
+            self._beginning = False
 
     def _begin(self, job: Job) -> None:
         self._numbers += 1
@@ -416,15 +432,21 @@ class DeliveryService(Service):
         self._jobs[number] = running
         running.done = Deferred.fromCoroutine(self._work(running))
         running.done.addErrback(self._fault)
-        running.done.addCallback(lambda _: self._end(number, job))
+        running.done.addCallback(lambda _: self._end(number))
 
     def _fault(self, failure: Failure) -> None:
         """The lease runs out, and the recipients are tried again then."""
         self._journal.fault("delivery_fault", failure)
 
-    def _end(self, number: int, job: Job) -> None:
-        attempt = self._jobs.pop(number).attempt
-        self._destinations.leave(job.domain, attempt.answer, attempt.reason)
+    def _end(self, number: int) -> None:
+        running = self._jobs.pop(number)
+        if running.placed:
+            self._leave(running)
+
+    def _leave(self, running: _Running) -> None:
+        """Its place is free for the next."""
+        running.placed, attempt = False, running.attempt
+        self._destinations.leave(running.job.domain, attempt.answer, attempt.reason)
         if self._stopping:
             return
         if self._backlog and not (self._fruitless and self._fruitless <= self._destinations.busy):
@@ -441,7 +463,10 @@ class DeliveryService(Service):
             self._journal.fault("attempt_fault", queue=job.message.id, domain=job.domain)
             verdicts = for_all(job, NotNow("4.3.0", "an error in the server"))
         running.trying = None
-        await self._record(job.message, verdicts, started)
+        recording = Deferred.fromCoroutine(self._record(job.message, verdicts, started))
+        if len(self._jobs) - self._destinations.total < UNRECORDED:
+            self._leave(running)
+        await recording
 
     async def _record(self, message: QueueMessage, verdicts: list[Verdict], started: float) -> None:
         """Once a far side has taken a message, nothing is worth more than to write that down."""
