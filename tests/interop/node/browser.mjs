@@ -22,7 +22,7 @@ export async function open(browser, url, { viewport = DESKTOP, ...more } = {}) {
   page.setDefaultTimeout(Number(process.env.MAILFTP_TEST_PATIENCE ?? 60) * 1000);
   const host = new URL(url).host;
   page.faults = [];
-  page.on("console", (message) => message.type() === "error" && page.faults.push(`console: ${message.text()}`));
+  page.on("console", (message) => message.type() === "error" && page.faults.push(`console: ${message.text()} ${message.location().url}`));
   page.on("pageerror", (error) => page.faults.push(`script: ${error.message}`));
   page.on("dialog", (dialog) => { page.faults.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
   page.on("request", (request) => {

@@ -5,6 +5,7 @@ import { completions } from "./completion.js";
 import { askWhether, complain, say } from "./dialogs.js";
 import { Draft, parseAddresses, writeAddresses } from "./drafts.js";
 import { fromHtml, lines, makeEditor, quoted, roughText } from "./editor.js";
+import { chooseFiles } from "./filepicker.js";
 import { longDate, size } from "./format.js";
 import { who } from "./mail.js";
 
@@ -106,6 +107,7 @@ export async function compose(mail, begin = {}) {
     copies, row("Subject", subject)),
     editor.area, files, fault,
     h("footer", {}, button, editor.tools, iconButton("attach", "Attach files", () => picker.click()), picker,
+      iconButton("folder", "Attach from your files", () => chooseFiles().then(add).catch(complain)),
       iconButton("trash", "Discard", discard)));
   box.addEventListener("dragover", (event) => { if (event.dataTransfer.types.includes("Files")) { event.preventDefault(); box.classList.add("dropping"); } });
   box.addEventListener("dragleave", () => box.classList.remove("dropping"));

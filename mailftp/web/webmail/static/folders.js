@@ -100,7 +100,8 @@ export function foldersPane(mail, { chosen, choose, drop, address, tools, compos
 
   return h("nav.folders", { "aria-label": "Folders" },
     h(".folders-head", {}, h("span.who", { title: address }, address), tools), compose, list,
-    h("button.folder.new-folder", { type: "button", onclick: () => make(null) }, icon("plus"), "New folder"));
+    h("button.folder.new-folder", { type: "button", onclick: () => make(null) }, icon("plus"), "New folder"),
+    h("a.folder.new-folder", { href: "browse" }, icon("file"), "Files"));
 }
 
 export const closeFolders = () => delete document.body.dataset.folders;

@@ -2,6 +2,7 @@
 
 import { h, icon, iconButton, replace, unseen, watch } from "./core.js";
 import { complain, dialog, menu } from "./dialogs.js";
+import { saveButton } from "./filepicker.js";
 import { longDate, shortDate, size } from "./format.js";
 import { who } from "./mail.js";
 import { address, ask } from "./server.js";
@@ -140,7 +141,8 @@ function attachments(mail, files) {
     const picture = /^image\/(png|gif|jpeg|webp)$/.test(part.type) && part.size < 5000000;
     return h("li", {}, h("a.attachment", { href: url, download: name },
       picture ? h("img", { src: url, alt: "", loading: "lazy" }) : icon("file"),
-      h("span", {}, h("span.attachment-name", {}, name), h("span.quiet", {}, size(part.size)))));
+      h("span", {}, h("span.attachment-name", {}, name), h("span.quiet", {}, size(part.size)))),
+    saveButton(url, name));
   }));
 }
 
