@@ -37,6 +37,7 @@ async function send(url, options = {}) {
 export class Client {
   #waiting = [];
   #number = 0;
+  #ended = new AbortController();
 
   constructor(session) {
     this.session = session;
@@ -52,6 +53,11 @@ export class Client {
     this.uploadUrl = here(session.uploadUrl);
     this.eventSourceUrl = here(session.eventSourceUrl);
     this.onsignout = () => {};
+  }
+
+  // Nothing is asked for any more; what was asked for is never answered.
+  end() {
+    this.#ended.abort();
   }
 
   // A promise of a method's response. Its `ref(path)` is what another call of this turn may take as an argument
@@ -74,11 +80,14 @@ export class Client {
   }
 
   async #request(calls) {
+    const { signal } = this.#ended;
+    if (signal.aborted) return;
     let told;
     try {
       const body = JSON.stringify({ using: this.using, methodCalls: calls.map(({ id, name, given }) => [name, given, id]) });
-      told = await (await send(this.apiUrl, { method: "POST", headers: { "Content-Type": "application/json" }, body })).json();
+      told = await (await send(this.apiUrl, { method: "POST", headers: { "Content-Type": "application/json" }, body, signal })).json();
     } catch (error) {
+      if (signal.aborted) return;
       if (error.status === 401) this.onsignout();
       for (const call of calls) call.reject(error);
       return;

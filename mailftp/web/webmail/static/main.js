@@ -24,22 +24,24 @@ async function whoIsThere() {
 
 async function begin() {
   const account = await whoIsThere();
-  let app = null;
-  const over = () => {
+  let app = null, client = null;
+  const end = () => {
     app?.end();
+    client?.end();
     delete document.body.dataset.view;
+  };
+  const over = () => {
+    end();
     begin();
   };
   const leave = async () => {
-    try {
-      await ask("session/close", {});
-      over();
-    } catch (error) {
-      complain(error);
-    }
+    // First, so that nothing is asked for any more by somebody who has left.
+    end();
+    await ask("session/close", {}).catch(complain);
+    begin();
   };
   try {
-    const client = await connect();
+    client = await connect();
     client.onsignout = over;
     app = await showApp(client, account, leave);
   } catch (error) {
