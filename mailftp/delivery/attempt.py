@@ -82,6 +82,8 @@ class Attempt:
         #: One of its hosts has greeted us.
         self.met = False
         self._hurried = ""
+        #: Hosts that offer CHUNKING and do not know BDAT.
+        self._without_chunks: set[Hop] = set()
         #: How the destination took it, and in words why it is silent, if it is.
         self.answer, self.reason = Answer.UNKNOWN, ""
 
@@ -220,10 +222,22 @@ class Attempt:
             except ConnectionFault as fault:
                 if fault.undecided:
                     raise
+                self._without(hop, fault)
                 # It closed the connection as we began, or says 421 to one message more: it only did not want
                 # to wait, or to go on. A new one, then.
         while self._left and not self._stopping:
-            await self._send_all(await self._open(hop), body)
+            try:
+                await self._send_all(await self._open(hop), body)
+            except ConnectionFault as fault:
+                # Once a host: without CHUNKING it does not come again.
+                if not self._without(hop, fault):
+                    raise
+
+    def _without(self, hop: Hop, fault: ConnectionFault) -> bool:
+        """Whether the host can be had by a new connection with DATA."""
+        if fault.no_chunks:
+            self._without_chunks.add(hop)
+        return fault.no_chunks
 
     async def _open(self, hop: Hop) -> Link:
         means = self._means
@@ -241,6 +255,7 @@ class Attempt:
             source=hop.source,
             socks=hop.socks,
             socks_login=hop.socks_login,
+            chunking=hop not in self._without_chunks,
         )
         creator = means.creator if hop.tls in ("required", "implicit") else None
         client = await connect(means.reactor, target, CONNECT_SECONDS, threads=means.threads, creator=creator)

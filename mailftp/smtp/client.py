@@ -1,4 +1,4 @@
-"""The SMTP (and LMTP) client that delivery drives: RFC 5321, PIPELINING, SIZE, 8BITMIME, STARTTLS.
+"""The SMTP (and LMTP) client that delivery drives: RFC 5321, PIPELINING, SIZE, 8BITMIME, STARTTLS, CHUNKING.
 
 One `SMTPClient` is one connection; it can carry several messages, one after the other. What is said is
 decided in mailftp.smtp.client_session; here are the transport, the clock, TLS and the file that is read.
@@ -29,7 +29,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from mailftp.smtp.client_body import DotStuffer, OutgoingBody
+from mailftp.smtp.client_body import DotStuffer, LineEnds, OutgoingBody
 from mailftp.smtp.client_dane import TLSA, authenticates, chain_of
 from mailftp.smtp.client_envelope import Envelope, Wishes
 from mailftp.smtp.client_reply import Reply
@@ -61,6 +61,8 @@ NO_WISHES = Wishes()
 
 #: Read from a file, and handed to the transport, at a time.
 PIECE = 256 * 1024
+#: The most that one BDAT carries: each is a round trip where the far side does not offer PIPELINING.
+CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Target:
     #: A SOCKS5 proxy's address and port, and the login there.
     socks: tuple[str, int] | None = None
     socks_login: tuple[str, str] | None = None
+    #: CHUNKING is used where it is offered.
+    chunking: bool = True
 
     @property
     def private(self) -> bool:
@@ -223,6 +227,7 @@ def _greeter(target: Target) -> Greeter:
         username=target.username,
         password=target.password,
         private=target.private,
+        chunking=target.chunking,
     )
 
 
@@ -262,6 +267,8 @@ class _Shell(Protocol):
         self._body: OutgoingBody | None = None
         #: While the transport wants no more: fires when it does again.
         self._full: Deferred[None] | None = None
+        #: While too many pieces are unanswered: fires when one is.
+        self._answered: Deferred[None] | None = None
 
     # What the transport says.
 
@@ -314,6 +321,8 @@ class _Shell(Protocol):
                 self.ready.callback(None)
             elif event is Event.SEND_BODY:
                 self._send_body()
+            elif event is Event.SEND_MORE:
+                self._go_on()
             elif event is Event.DONE:
                 running, self._running = self._running, None
                 if running is not None:
@@ -341,7 +350,7 @@ class _Shell(Protocol):
             running.errback(self.session.fault("the connection is closed"))
             return running
         self._running, self._body = running, body
-        events = self.session.begin(envelope)
+        events = self.session.begin(envelope, at_hand=body.data is not None)
         self._watch()
         self._act(events)
         return running
@@ -376,6 +385,7 @@ class _Shell(Protocol):
         if self.transport is not None:
             self.transport.abortConnection()
         self.resumeProducing()
+        self._go_on()
 
     # The clock.
 
@@ -401,7 +411,9 @@ class _Shell(Protocol):
     def _send_body(self) -> None:
         body, self._body = self._body, None
         assert body is not None
-        if body.data is not None:
+        if self.session.chunked:
+            Deferred.fromCoroutine(self._stream_chunks(body)).addErrback(self._unreadable)
+        elif body.data is not None:
             stuffer = DotStuffer()
             self.transport.write(stuffer.feed(body.prefix + body.data) + stuffer.finish())
             self._body_sent()
@@ -415,26 +427,14 @@ class _Shell(Protocol):
     async def _stream(self, body: OutgoingBody) -> None:
         """The prefix, then the file piece by piece, each when the last has left. A refusal or a broken
         connection in between changes the phase, and nothing more is sent."""
-        assert self._threads is not None
         stuffer = DotStuffer()
         self.transport.registerProducer(self, True)
         try:
             self.transport.write(stuffer.feed(body.prefix))
             offset = 0
             while offset < body.length:
-                piece = await deferToThreadPool(
-                    self._clock,  # type: ignore[arg-type]  # the reactor; its clock is what we call it for
-                    self._threads,
-                    os.pread,
-                    body.descriptor,
-                    min(PIECE, body.length - offset),
-                    offset,
-                )
-                if not self._sending():
-                    return
+                piece = await self._read(body, offset, PIECE)
                 if not piece:
-                    # Without the final dot the far side keeps nothing of it.
-                    self.fail(f"the message ends at {offset} of its {body.length} octets")
                     return
                 offset += len(piece)
                 self.transport.write(stuffer.feed(piece))
@@ -447,6 +447,67 @@ class _Shell(Protocol):
             self.transport.unregisterProducer()
         self.transport.write(stuffer.finish())
         self._body_sent()
+
+    async def _stream_chunks(self, body: OutgoingBody) -> None:
+        """The same by BDAT (RFC 3030). A message that is at hand and fits one piece leaves at once."""
+        ends, offset = LineEnds(), 0
+        ahead = ends.feed(body.prefix)
+        self.transport.registerProducer(self, True)
+        try:
+            while True:
+                piece = b""
+                if offset < body.length:
+                    piece = await self._read(body, offset, CHUNK)
+                    if not piece:
+                        return
+                offset += len(piece)
+                last = offset == body.length
+                octets = ahead + ends.feed(piece) + (ends.finish() if last else b"")
+                ahead = b""
+                self.session.chunk(len(octets), last)
+                self.transport.write(self.session.take() + octets)
+                self._watch()
+                if last:
+                    return
+                if not await self._may_go_on():
+                    return
+        finally:
+            self.transport.unregisterProducer()
+
+    async def _may_go_on(self) -> bool:
+        """When the transport wants more and the far side has answered enough; False when it is over."""
+        while self._sending() and (self._full is not None or not self.session.may_send):
+            if self._full is not None:
+                await self._full
+            else:
+                self._answered = Deferred()
+                await self._answered
+        return self._sending()
+
+    async def _read(self, body: OutgoingBody, offset: int, most: int) -> bytes:
+        """The next octets; none when nothing more is to be sent."""
+        if body.data is not None:
+            return body.data[offset : offset + most]
+        assert self._threads is not None
+        piece = await deferToThreadPool(
+            self._clock,  # type: ignore[arg-type]  # the reactor; its clock is what we call it for
+            self._threads,
+            os.pread,
+            body.descriptor,
+            min(most, body.length - offset),
+            offset,
+        )
+        if not self._sending():
+            return b""
+        if not piece:
+            # Without its end the far side keeps nothing of it.
+            self.fail(f"the message ends at {offset} of its {body.length} octets")
+        return piece
+
+    def _go_on(self) -> None:
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered.callback(None)
 
     def _sending(self) -> bool:
         return self.session.phase is Phase.BODY

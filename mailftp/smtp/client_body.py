@@ -1,4 +1,4 @@
-"""The message on its way out: what DATA sends, exactly stuffed."""
+"""The message on its way out: what BDAT sends, and what DATA sends, exactly stuffed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 @dataclass(frozen=True, slots=True)
 class OutgoingBody:
-    """What DATA sends, unstuffed: `prefix`, then `data` or `length` octets of the file
+    """What is sent, unstuffed: `prefix`, then `data` or `length` octets of the file
     `descriptor` from its start."""
 
     prefix: bytes
@@ -26,8 +26,8 @@ class OutgoingBody:
         return len(self.prefix) + self.length
 
 
-class DotStuffer:
-    """RFC 5321 section 4.5.2, over pieces cut anywhere.
+class LineEnds:
+    """Over pieces cut anywhere.
 
     Stored bodies have CRLF line ends, and so has what is sent: a CR or LF that stands alone is sent as a
     line end. A far side that took one for the end of a line while we did not would read "<LF>.<CR><LF>" in
@@ -49,14 +49,23 @@ class DotStuffer:
         ends = data.count(b"\r\n")
         if data.count(b"\n") != ends or data.count(b"\r") != ends:
             data = _LINE_END.sub(b"\r\n", data)
-        stuffed = data.replace(b"\r\n.", b"\r\n..")
-        if self._line_start and data.startswith(b"."):
-            stuffed = b"." + stuffed
         self._line_start = data.endswith(b"\r\n")
-        return stuffed
+        return data
 
     def finish(self) -> bytes:
-        """The end of the message; a last line without its CRLF is completed."""
-        if self._held or not self._line_start:
-            return b"\r\n.\r\n"
-        return b".\r\n"
+        """What completes a last line without its CRLF."""
+        return b"\r\n" if self._held or not self._line_start else b""
+
+
+class DotStuffer(LineEnds):
+    """RFC 5321 section 4.5.2, for DATA."""
+
+    def feed(self, piece: bytes) -> bytes:
+        line_start = self._line_start
+        data = super().feed(piece)
+        stuffed = data.replace(b"\r\n.", b"\r\n..")
+        return b"." + stuffed if line_start and data.startswith(b".") else stuffed
+
+    def finish(self) -> bytes:
+        """The end of the message."""
+        return super().finish() + b".\r\n"

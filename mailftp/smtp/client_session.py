@@ -6,6 +6,9 @@
     READY -> ENVELOPE -> BODY -> FINAL -> READY        one transaction
     READY -> QUIT
 
+With CHUNKING (RFC 3030) the message follows as BDAT pieces, each of which is answered; a short one leaves in
+ENVELOPE, behind the RCPTs. LMTP has DATA always.
+
 A fault ends the connection in any state. With PIPELINING (RFC 2920) MAIL, all RCPTs and DATA leave in one
 write, and `_expected` says which reply belongs to which of them.
 """
@@ -38,6 +41,7 @@ class ConnectionFault(Exception):
     `reply` is the far side's last word, if it had one. `dialogue` is what was said. `replies` has the
     recipients that were answered for good before it broke. `undecided`: the message was sent whole, and
     whether it was taken nobody knows. `no_mail`: the host says that it never takes any (RFC 7504).
+    `no_chunks`: it offers CHUNKING and does not know BDAT; by another connection with DATA it may be had.
     """
 
     def __init__(
@@ -46,7 +50,7 @@ class ConnectionFault(Exception):
         super().__init__(text)
         self.reply, self.dialogue, self.tls_failed = reply, dialogue, tls_failed
         self.replies: dict[str, Reply] = {}
-        self.undecided = self.no_mail = False
+        self.undecided = self.no_mail = self.no_chunks = False
 
 
 @dataclass(slots=True)
@@ -70,6 +74,8 @@ class Greeter:
     password: str = ""
     #: The octets need no encryption for a password: loopback, or TLS from the first octet.
     private: bool = False
+    #: CHUNKING is used where it is offered.
+    chunking: bool = True
 
 
 class Event(enum.Enum):
@@ -81,6 +87,8 @@ class Event(enum.Enum):
     READY = "ready"
     #: Send the body, then call `body_sent`.
     SEND_BODY = "send body"
+    #: A piece was taken: the next may be sent.
+    SEND_MORE = "send more"
     #: `result` has what came of the transaction.
     DONE = "done"
     #: The connection is at its end: the reply to QUIT, or after `result` nothing more can be sent.
@@ -114,6 +122,11 @@ PATIENCE = {
     Phase.QUIT: 10.0,
 }
 
+#: A message of so many octets leaves behind its RCPTs: one that nobody there wants costs no more than that.
+PIPELINED = 64 * 1024
+#: Pieces that may be unanswered: one is on its way while the far side writes another.
+UNANSWERED = 3
+
 Answering = Callable[[ReplyLines], list[Event]]
 
 
@@ -138,11 +151,17 @@ class ClientSession:
         self._tls_unproven = False
         #: The far side is in a transaction that was not finished: RSET comes first.
         self._dirty = False
-        self._used = False
+        self._used = self._kept = False
         self._plan: deque[tuple[str, Answering]] = deque()
         self._asked: tuple[ForwardPath, ...] = ()
         self._accepted: list[ForwardPath] = []
         self._mail_refused = False
+        #: The message leaves by BDAT; all of it has left; pieces without a reply.
+        self.chunked = self._whole = False
+        self._unanswered = 0
+        #: BDAT was answered in a way that says that it is known.
+        self._knows_chunks = False
+        self._heard_before = 0
         #: It took recipients of a message whose sender it had refused.
         self._contradicts = False
 
@@ -175,7 +194,10 @@ class ClientSession:
         beginning_tls = self.phase in (Phase.STARTTLS, Phase.HANDSHAKE) or self._tls_unproven
         fault = ConnectionFault(text, self._said, str(self.dialogue), beginning_tls)
         fault.replies = dict(self.result.replies)
-        fault.undecided = self.phase is Phase.FINAL
+        # A kept connection that ends without a word about the transaction had ended before it came.
+        looked = not self._kept or self.heard > self._heard_before
+        whole = self.phase is Phase.ENVELOPE and self._whole and looked
+        fault.undecided = self.phase is Phase.FINAL or whole
         self.phase = Phase.CLOSED
         return fault
 
@@ -189,6 +211,9 @@ class ClientSession:
             # RFC 5321 section 3.8: it closes, whatever it was asked. That is no fault of TLS.
             fault = self.fault(f"it closes the connection: {self._said}")
             fault.tls_failed = False
+            if len(self._expected) > 1 and self._whole:
+                # Said to MAIL or RCPT: the piece behind them was not looked at.
+                fault.undecided = False
             raise fault
         if self._expected:
             return self._expected.popleft()(lines)
@@ -300,20 +325,25 @@ class ClientSession:
         return self._ready()
 
     def _ready(self) -> list[Event]:
+        if "CHUNKING" in self.extensions and not self.greeter.chunking:
+            self.dialogue.add("*", "with DATA: CHUNKING is offered, and BDAT was not known")
         self.phase = Phase.READY
         return [Event.READY]
 
     # One transaction.
 
-    def begin(self, envelope: Envelope) -> list[Event]:
-        """RFC 5321 section 3.3. DONE at once where we ourselves refuse it all."""
+    def begin(self, envelope: Envelope, at_hand: bool = False) -> list[Event]:
+        """RFC 5321 section 3.3. DONE at once where we ourselves refuse it all. `at_hand`: the message is in
+        memory, and can be sent from within SEND_BODY."""
         if self.phase is not Phase.READY:
             raise ValueError(f"a transaction cannot begin in {self.phase}")
         if self._used:
             self.dialogue.clear()
-        self._used, self.result = True, TransactionResult()
+        self._kept, self._used, self.result = self._used, True, TransactionResult()
         self._accepted, self._mail_refused, self._contradicts = [], False, False
-        self._said = None
+        self._said, self._heard_before = None, self.heard
+        self.chunked = self.greeter.chunking and not self.greeter.lmtp and "CHUNKING" in self.extensions
+        self._whole, self._unanswered = False, 0
         self._asked = self._refuse_here(envelope)
         if not self._asked:
             return self._done()
@@ -323,10 +353,13 @@ class ClientSession:
         for recipient in self._asked:
             command = rcpt_command(recipient, self.extensions)
             self._plan.append((command, partial(self._rcpt_answered, recipient)))
-        self._plan.append(("DATA", self._data_answered))
+        if not self.chunked:
+            self._plan.append(("DATA", self._data_answered))
         self.phase, self._dirty = Phase.ENVELOPE, True
         self._advance()
-        return []
+        # RFC 3030 section 2: a piece for nobody is read, thrown away and refused.
+        early = self.chunked and at_hand and not self._plan and envelope.size <= PIPELINED
+        return [Event.SEND_BODY] if early else []
 
     def _refuse_here(self, envelope: Envelope) -> tuple[ForwardPath, ...]:
         """Give the recipients that cannot be had here their reply; the others are left to ask for."""
@@ -349,7 +382,14 @@ class ClientSession:
     def _step(self) -> list[Event]:
         """On to the next command, the next reply, or the end."""
         self._advance()
-        return [] if self._expected else self._done()
+        if self._whole and len(self._expected) == 1:
+            self.phase = Phase.FINAL
+        if self._expected:
+            return []
+        if self.chunked and self._accepted:
+            self.phase = Phase.BODY
+            return [Event.SEND_BODY]
+        return self._done()
 
     def _reset(self, lines: ReplyLines) -> list[Event]:
         """RFC 5321 section 4.1.1.5: it can only succeed."""
@@ -374,7 +414,10 @@ class ClientSession:
             self.result.replies[recipient.address] = self._refusal(lines)
         elif lines.code < 300:
             self._contradicts = True
-        if len(self._plan) == 1 and not self._accepted:
+            if self._whole:
+                # It has the message too, and the reply to that is the one that counts.
+                self._accepted.append(recipient)
+        if len(self._plan) == 1 and not self._accepted and not self.chunked:
             # Only DATA is left to ask, and for nobody.
             self._plan.clear()
         return self._step()
@@ -416,6 +459,46 @@ class ClientSession:
             return []
         self._dirty = False
         return self._done()
+
+    # Chunks: RFC 3030 section 2.
+
+    @property
+    def may_send(self) -> bool:
+        """Another piece, before the last one is answered."""
+        return self._unanswered < (UNANSWERED if "PIPELINING" in self.extensions else 1)
+
+    def chunk(self, size: int, last: bool) -> None:
+        """So many octets of the message follow at once."""
+        self._unanswered += 1
+        self._whole = last
+        self._send(f"BDAT {size}{' LAST' if last else ''}", partial(self._chunk_answered, last))
+        if last and self.phase is Phase.BODY:
+            self.phase = Phase.FINAL
+
+    def _chunk_answered(self, last: bool, lines: ReplyLines) -> list[Event]:
+        self._unanswered -= 1
+        if lines.code in (500, 502) and not self._knows_chunks:
+            return self._chunks_unknown()
+        self._knows_chunks = True
+        if lines.code < 300 and not last:
+            return [Event.SEND_MORE]
+        reply = lines.joined() if lines.code < 300 else self._refusal(lines)
+        if lines.code < 300 or not self._mail_refused:
+            for recipient in self._accepted:
+                self.result.replies[recipient.address] = reply
+        # What state a refusal leaves is not said: RSET comes first. Behind a piece before the last, others
+        # may be on their way, with replies of their own.
+        self._dirty = lines.code >= 300 or not self._accepted
+        return self._done(closing=not last)
+
+    def _chunks_unknown(self) -> list[Event]:
+        """It offers CHUNKING and does not know BDAT, as behind a firewall that overwrites the verb. The piece
+        is commands to it then, with replies in any number: nothing more can be said here."""
+        if not self._accepted:
+            return self._done(closing=True)
+        fault = self.fault(f"it offers CHUNKING and does not know BDAT: {self._said}")
+        fault.undecided, fault.no_chunks = False, True
+        raise fault
 
     def _refused_early(self, lines: ReplyLines) -> list[Event]:
         """A refusal while the message is being sent: it counts, and there is no way back but to close."""

@@ -3,7 +3,8 @@
 
 A `Script` says what the far side answers at each step, where it hangs up, and what it claims to know. The
 steps, in their order: banner, EHLO (LHLO), HELO, STARTTLS, "EHLO tls", AUTH, MAIL, "RCPT bob", "RCPT eve",
-DATA, ".", RSET, QUIT; of LMTP ". bob" and ". eve" in place of ".".
+DATA, ".", RSET, QUIT; of LMTP ". bob" and ". eve" in place of ".". With CHUNKING a piece is
+BDAT, and "." where it is the last.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ REPLIES: dict[str, bytes] = {
     "RSET": b"250 2.0.0 reset\r\n",
     "QUIT": b"221 2.0.0 bye\r\n",
 }
+KNOWN = ("DATA", "HELO", "STARTTLS", "QUIT", "EHLO", "LHLO", "RCPT")
 _POSITIVE = re.compile(rb"2[0-9]{2}(?:[ \r\n])", re.DOTALL)
 _ADDRESS = re.compile(rb"<([^@>]*)@")
 
@@ -67,6 +69,8 @@ class Script:
     lmtp: bool = False
     #: STARTTLS is offered, and the handshake is made.
     tls: bool = False
+    #: Something before it makes nothing of BDAT: the piece behind it are commands to it.
+    overwrites_bdat: bool = False
     #: It hangs up after so many octets of its own, or of ours; by a reset or in order.
     cut_saying: int | None = None
     cut_hearing: int | None = None
@@ -118,6 +122,9 @@ class ScriptedEnd:
         self._all_said, self._all_heard = b"", b""
         self._in_data = self._secure = self._frozen = False
         self._names: list[str] = []
+        #: Octets that the piece still has, and whether it is the last; of a message in pieces, what came.
+        self._chunk: tuple[int, bool] | None = None
+        self._pieces = b""
         self._login_steps = 0
         self._dripping: IDelayedCall | None = None
 
@@ -150,6 +157,8 @@ class ScriptedEnd:
     def _step(self) -> bool:
         if self._in_data:
             return self._message()
+        if self._chunk is not None:
+            return self._piece(*self._chunk)
         line, found, rest = self._buffer.partition(b"\r\n")
         if not found:
             return False
@@ -175,6 +184,24 @@ class ScriptedEnd:
         self._names = []
         return True
 
+    def _piece(self, size: int, last: bool) -> bool:
+        """RFC 3030 section 2."""
+        if len(self._buffer) < size:
+            return False
+        self._pieces, self._buffer = self._pieces + self._buffer[:size], self._buffer[size:]
+        self._chunk = None
+        if not self._names:
+            self._say(b"503 5.5.1 no recipients\r\n")
+        elif not last:
+            self._answer("BDAT")
+        else:
+            if _POSITIVE.match(self._reply(".") or b""):
+                self.host.taken.append((tuple(self._names), self._pieces))
+            self._answer(".")
+        if last:
+            self._names, self._pieces = [], b""
+        return True
+
     def _command(self, line: bytes) -> None:
         verb = line.split(b" ")[0].upper().decode("latin-1")
         step = verb
@@ -189,7 +216,14 @@ class ScriptedEnd:
         elif verb in ("EHLO", "LHLO") and self._secure:
             step = f"{verb} tls"
         elif verb in ("RSET", "MAIL"):
-            self._names = []
+            self._names, self._pieces = [], b""
+        elif verb == "BDAT" and not self.script.overwrites_bdat:
+            words = line.split(b" ")
+            self._chunk = int(words[1]), words[2:] == [b"LAST"]
+            return
+        elif verb not in KNOWN:
+            self._say(b"500 5.5.2 what\r\n")
+            return
         self._answer(step)
         if verb == "DATA" and (self._reply("DATA") or b"").startswith(b"354"):
             self._in_data = True

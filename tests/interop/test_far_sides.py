@@ -106,7 +106,7 @@ class FarSideTests(SynchronousTestCase):
 
     def test_exim(self) -> None:
         exim = Exim(self, self.sink.port)
-        self.carry(exim.port, "250-PIPELINING", "250-CHUNKING", "250-DSN", "NOTIFY=SUCCESS,FAILURE")
+        self.carry(exim.port, "250-CHUNKING", "C: BDAT ", "250-DSN", "NOTIFY=SUCCESS,FAILURE")
         self.refused()
         self.utf8()
 

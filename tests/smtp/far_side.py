@@ -57,6 +57,9 @@ class _Session(Protocol):
         self.secure = False
         self._buffer = b""
         self._in_data = False
+        #: Of BDAT: octets that the piece still has and whether it is the last; what came of the message.
+        self._chunk: tuple[int, bool] | None = None
+        self._pieces = b""
         self._mail, self._rcpts = "", []
         self._say(self.factory.behaviour.greeting, "")
 
@@ -86,11 +89,28 @@ class _Session(Protocol):
             self._in_data = False
             self._taken(raw)
             return True
+        if self._chunk is not None:
+            return self._piece(*self._chunk)
         line, found, rest = self._buffer.partition(b"\r\n")
         if not found:
             return False
         self._buffer = rest
         self._command(line.decode())
+        return True
+
+    def _piece(self, size: int, last: bool) -> bool:
+        """RFC 3030 section 2; with as much memory as the client sends ahead."""
+        if len(self._buffer) < size:
+            return False
+        self._pieces, self._buffer = self._pieces + self._buffer[:size], self._buffer[size:]
+        self._chunk = None
+        if not last:
+            self._say(self._answer(f"BDAT {size}", "250 2.0.0 so far"), "BDAT")
+            return True
+        message, self._pieces = self._pieces, b""
+        # As DATA would have brought it.
+        stuffed = message.replace(b"\r\n.", b"\r\n..")
+        self._taken((b"." if stuffed.startswith(b".") else b"") + stuffed + b".\r\n")
         return True
 
     def _taken(self, raw: bytes) -> None:
@@ -114,6 +134,10 @@ class _Session(Protocol):
             self._say("220 2.0.0 go ahead\r\n" + self.factory.behaviour.injected, line)
             self.transport.startTLS(self.factory.behaviour.tls)
             self.secure = True
+            return
+        if verb == "BDAT":
+            words = line.split(" ")
+            self._chunk = int(words[1]), words[2:] == ["LAST"]
             return
         reply = self._answer(line, self._usual(verb))
         if verb == "MAIL" and (reply or "")[:1] == "2":

@@ -13,7 +13,16 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from mailftp.smtp.client import ConnectionFault, OutgoingBody, Reply, SMTPClient, Target, _Shell, connect
+from mailftp.smtp.client import (
+    CHUNK,
+    ConnectionFault,
+    OutgoingBody,
+    Reply,
+    SMTPClient,
+    Target,
+    _Shell,
+    connect,
+)
 from mailftp.store.records import ForwardPath
 from tests.ports import free_port
 from tests.smtp.far_side import Behaviour, FarSide, certificate
@@ -105,6 +114,47 @@ class SendingTests(ClientCase):
         )
         self.assertEqual(result.replies["bob@b.test"].code, 250)
         self.assertEqual(far.taken[0].message, b"A: b\r\n" + data)
+
+    async def chunks(self, length: int, extensions: tuple[str, ...], answers=None):
+        """What became of a message of so many octets in a file: the far side, and the result."""
+        path = Path(self.mktemp())
+        line = b"." + b"x" * 61 + b"\r\n"
+        message = (line * (length // len(line) + 1))[: length - 2] + b"\r\n"
+        path.write_bytes(message)
+        descriptor = os.open(path, os.O_RDONLY)
+        self.addCleanup(os.close, descriptor)
+        far = await self.far(Behaviour(extensions=extensions, answers=answers or {}))
+        client = await self.client(far, threads=self.threads())
+        sent = OutgoingBody(b"A: b\r\n", len(message), None, descriptor)
+        result = await client.send("alice@a.test", (BOB, EVE), sent)
+        return far, result, b"A: b\r\n" + message
+
+    async def test_chunks(self) -> None:
+        """A large message leaves in pieces, unstuffed, and arrives as it was; without PIPELINING too."""
+        for extensions in (("PIPELINING", "CHUNKING"), ("CHUNKING",)):
+            far, result, message = await self.chunks(5 * CHUNK + 999, extensions)
+            self.assertEqual(far.taken[0].message, message)
+            self.assertEqual(result.replies["eve@b.test"], Reply(250, "2.0.0", "taken"))
+            pieces = [line for line in far.lines if line.startswith("BDAT")]
+            self.assertEqual(pieces[0], f"BDAT {CHUNK + 6}")
+            self.assertEqual((len(pieces), pieces[-1]), (6, "BDAT 999 LAST"))
+            self.assertIn("C: BDAT 999 LAST", result.dialogue)
+
+    async def test_empty_file(self) -> None:
+        """A message that is its prefix alone is one piece."""
+        descriptor = os.open(os.devnull, os.O_RDONLY)
+        self.addCleanup(os.close, descriptor)
+        far = await self.far(Behaviour(extensions=("CHUNKING",)))
+        client = await self.client(far, threads=self.threads())
+        await client.send("alice@a.test", (BOB,), OutgoingBody(b"A: b\r\n", 0, None, descriptor))
+        self.assertEqual((far.taken[0].message, far.lines[-1]), (b"A: b\r\n", "BDAT 6 LAST"))
+
+    async def test_piece_refused(self) -> None:
+        """A refusal of a piece counts for all, and nothing of the message is kept."""
+        answers = {"BDAT": "552 5.2.2 full"}
+        far, result, _ = await self.chunks(8 * CHUNK, ("PIPELINING", "CHUNKING"), answers)
+        self.assertEqual({reply.code for reply in result.replies.values()}, {552})
+        self.assertEqual(far.taken, [])
 
     def threads(self) -> ThreadPool:
         threads = ThreadPool(1, 1)

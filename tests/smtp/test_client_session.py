@@ -408,6 +408,133 @@ class TransactionTests(SessionCase):
         self.assertRaises(ValueError, session.begin, self.envelope())
 
 
+class ChunkTests(SessionCase):
+    EHLO = b"250-far.test\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
+
+    def sent(self, ehlo: bytes = EHLO) -> ClientSession:
+        """A session that has sent a short message for bob and eve, whole."""
+        session = self.started(ehlo)
+        self.send(session)
+        return session
+
+    def send(self, session: ClientSession) -> bytes:
+        self.assertEqual(session.begin(self.envelope(BOB, EVE), at_hand=True), [Event.SEND_BODY])
+        session.chunk(100, True)
+        return session.take()
+
+    def test_pipelined(self) -> None:
+        """A short message leaves with its envelope; the reply to its last piece is that to the message."""
+        session = self.started(self.EHLO)
+        self.assertEqual(
+            self.send(session),
+            b"MAIL FROM:<alice@a.test>\r\nRCPT TO:<bob@b.test>\r\nRCPT TO:<eve@b.test>\r\nBDAT 100 LAST\r\n",
+        )
+        self.assertEqual(session.receive(b"250 ok\r\n250 ok\r\n"), [])
+        self.assertEqual(session.phase, Phase.ENVELOPE)
+        self.assertEqual(session.receive(b"550 5.1.1 no\r\n"), [])
+        self.assertEqual(session.phase, Phase.FINAL)
+        self.assertEqual(session.receive(b"250 taken\r\n"), [Event.DONE])
+        self.assertEqual(self.codes(session), {"bob@b.test": 250, "eve@b.test": 550})
+        self.assertNotIn(b"RSET", self.send(session))
+
+    def test_waits(self) -> None:
+        """A long message, one in a file, and any without PIPELINING wait for the recipients' replies."""
+        one_by_one = b"250-far.test\r\n250 CHUNKING\r\n"
+        for ehlo, size, at_hand in ((self.EHLO, 65537, True), (self.EHLO, 9, False), (one_by_one, 9, True)):
+            session = self.started(ehlo)
+            self.assertEqual(session.begin(self.envelope(size=size), at_hand=at_hand), [])
+            self.assertEqual(session.receive(b"250 ok\r\n"), [])
+            self.assertEqual(session.receive(b"250 ok\r\n"), [Event.SEND_BODY])
+            self.assertNotIn(b"DATA", session.take())
+            session = self.started(ehlo)
+            session.begin(self.envelope(size=size), at_hand=at_hand)
+            session.receive(b"250 ok\r\n")
+            self.assertEqual(session.receive(b"550 no\r\n"), [Event.DONE])
+            self.assertNotIn(b"BDAT", session.take())
+
+    def test_few_unanswered(self) -> None:
+        """Three pieces may be without an answer; one where there is no PIPELINING."""
+        for ehlo, most in ((self.EHLO, 3), (b"250-far.test\r\n250 CHUNKING\r\n", 1)):
+            session = self.started(ehlo)
+            session.begin(self.envelope(size=9_000_000))
+            session.receive(b"250 ok\r\n")
+            session.receive(b"250 ok\r\n")
+            for _ in range(most):
+                self.assertTrue(session.may_send)
+                session.chunk(1000, False)
+            self.assertFalse(session.may_send)
+            self.assertEqual(session.receive(b"250 so far\r\n"), [Event.SEND_MORE])
+            self.assertTrue(session.may_send)
+
+    def test_all_refused(self) -> None:
+        """The piece for nobody is refused too: the recipients' own replies count, and RSET comes first."""
+        for refusal in (b"503 5.5.1 no recipients\r\n", b"554 5.5.1 none\r\n"):
+            session = self.sent()
+            session.receive(b"250 ok\r\n550 5.1.1 no\r\n450 4.2.1 later\r\n")
+            self.assertEqual(session.receive(refusal), [Event.DONE])
+            self.assertEqual(self.codes(session), {"bob@b.test": 550, "eve@b.test": 450})
+            self.assertTrue(self.send(session).startswith(b"RSET\r\nMAIL"))
+
+    def test_sender_refused(self) -> None:
+        """As with DATA; who takes recipients and the message after all has it."""
+        session = self.sent()
+        session.receive(b"550 5.7.1 no\r\n503 no\r\n503 no\r\n")
+        self.assertEqual(session.receive(b"503 no\r\n"), [Event.DONE])
+        self.assertEqual(self.codes(session), {"bob@b.test": 550, "eve@b.test": 550})
+        session = self.sent()
+        self.assertEqual(session.receive(b"550 5.7.1 no\r\n250 ok\r\n503 no\r\n250 taken\r\n"), [Event.DONE])
+        self.assertEqual(self.codes(session), {"bob@b.test": 250, "eve@b.test": 550})
+
+    def test_message_refused(self) -> None:
+        """The state behind a refusal is not known: RSET."""
+        session = self.sent()
+        self.assertEqual(session.receive(b"250 ok\r\n250 ok\r\n250 ok\r\n554 5.6.0 spam\r\n"), [Event.DONE])
+        self.assertEqual(self.codes(session), {"bob@b.test": 554, "eve@b.test": 554})
+        self.assertTrue(self.send(session).startswith(b"RSET\r\n"))
+        self.broken(self.sent(), b"250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n")
+
+    def test_unknown(self) -> None:
+        """500 or 502: what follows may be replies to lines of the message. The connection ends, and the fault
+        says that DATA is left; not where BDAT was known before."""
+        for code in (500, 502):
+            session = self.sent()
+            fault = self.broken(session, b"250 ok\r\n250 ok\r\n550 no\r\n%d what\r\n250 x\r\n" % code)
+            self.assertEqual((fault.no_chunks, fault.undecided), (True, False))
+            self.assertEqual(list(fault.replies), ["eve@b.test"])
+            session = self.sent()
+            events = session.receive(b"250 ok\r\n550 no\r\n550 no\r\n%d what\r\n" % code)
+            self.assertEqual(events, [Event.DONE, Event.CLOSE])
+            session = self.sent()
+            session.receive(b"250 ok\r\n" * 4)
+            self.send(session)
+            self.assertEqual(
+                session.receive(b"250 ok\r\n250 ok\r\n250 ok\r\n%d what\r\n" % code), [Event.DONE]
+            )
+            self.assertEqual(self.codes(session), {"bob@b.test": code, "eve@b.test": code})
+
+    def test_undecided(self) -> None:
+        """Cut when all was sent, it may have been taken; not where it said 421 to the envelope, and not where
+        a kept connection was closed before the second message came."""
+        self.assertTrue(self.sent().fault("cut").undecided)
+        session = self.sent()
+        self.assertFalse(self.broken(session, b"250 ok\r\n421 4.3.2 bye\r\n").undecided)
+        session = self.sent()
+        self.assertTrue(self.broken(session, b"250 ok\r\n250 ok\r\n250 ok\r\n421 bye\r\n").undecided)
+        for heard, undecided in ((b"", False), (b"250 ok\r\n", True)):
+            session = self.sent()
+            session.receive(b"250 ok\r\n" * 4)
+            self.send(session)
+            session.receive(heard)
+            self.assertEqual(session.fault("cut").undecided, undecided)
+
+    def test_not_used(self) -> None:
+        """LMTP, and a connection that is told not to, have DATA."""
+        for greeter in (Greeter("a.test", lmtp=True), Greeter("a.test", chunking=False)):
+            session = self.started(self.EHLO, greeter)
+            self.assertEqual(session.begin(self.envelope(), at_hand=True), [])
+            self.assertTrue(session.take().endswith(b"DATA\r\n"))
+
+
 class EnvelopeTests(SessionCase):
     def test_no_command_in_an_address(self) -> None:
         """An address that could end its path or its line never reaches the wire."""
