@@ -8,6 +8,8 @@ Mail (a class number of the survey, what it is, where it is shown):
  1  smuggling into us: smtp.test_hostile.SmugglingTests.test_no_second_message,
     smtp.test_data.ScannerTests.test_every_combination
  2  smuggling by us: hostile.test_smuggling.OutboundTests.test_outbound,
+    hostile.test_sent_on.SubmittedTests.test_append, hostile.test_sent_on.SubmittedTests.test_import,
+    hostile.test_sent_on.ChunkTests.test_submitted, hostile.test_sent_on.ChunkTests.test_binary,
     smtp.test_client_session.DotStufferTests.test_smuggling
  3  commands behind STARTTLS: hostile.test_crossing.CrossingTests.test_starttls_injection,
     wire.test_connection.Encryption.test_injection, hostile.test_imap.IMAPTests.test_starttls
