@@ -42,6 +42,18 @@ def mail(*lines: str) -> bytes:
 
 
 class CleanerTests(SynchronousTestCase):
+    def test_plain_styles_stay(self) -> None:
+        for name in (
+            "font-weight",
+            "border-bottom-width",
+            "border-left-width",
+            "margin-left",
+            "text-transform",
+        ):
+            self.assertEqual(clean_style(f"{name}: inherit"), f"{name}: inherit")
+        for name in _PROPERTIES:
+            self.assertRegex(name, r"\A[a-z]+(-[a-z]+)*\Z")
+
     def check(self, html: str) -> None:
         """Nothing that is not known to be good is in it."""
         for tag, attributes in Parsed(html).tags:

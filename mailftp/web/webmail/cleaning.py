@@ -45,15 +45,16 @@ _ATTRIBUTES = {
 #: Properties that stay where they are put and load nothing. No position, no float out of the frame matters,
 #: but what hides text from its reader and not from a filter has no place here either.
 _PROPERTIES = frozenset(
-    "background background-color border border-bottom border-bottom-color border-bottom-style border-"
-    " bottom-width border-collapse border-color border-left border-left-color border-left-style border-"
-    " left-width border-radius border-right border-right-color border-right-style border-right-width"
-    " border-spacing border-style border-top border-top-color border-top-style border-top-width border-"
-    " width clear color direction display float font font-family font-size font-style font-variant font-"
-    " weight height letter-spacing line-height list-style list-style-type margin margin-bottom margin-"
-    " left margin-right margin-top max-height max-width min-height min-width padding padding-bottom"
-    " padding-left padding-right padding-top table-layout text-align text-decoration text-indent text-"
-    " transform vertical-align white-space width word-break word-spacing overflow-wrap".split()
+    "background background-color border border-bottom border-bottom-color border-bottom-style"
+    " border-bottom-width border-collapse border-color border-left border-left-color border-left-style"
+    " border-left-width border-radius border-right border-right-color border-right-style"
+    " border-right-width border-spacing border-style border-top border-top-color border-top-style"
+    " border-top-width border-width clear color direction display float font font-family font-size"
+    " font-style font-variant font-weight height letter-spacing line-height list-style list-style-type"
+    " margin margin-bottom margin-left margin-right margin-top max-height max-width min-height min-width"
+    " overflow-wrap padding padding-bottom padding-left padding-right padding-top table-layout text-align"
+    " text-decoration text-indent text-transform vertical-align white-space width"
+    " word-break word-spacing".split()
 )
 #: The functions that a value may have. url(), image-set(), expression(), var() and attr() are none of them.
 _FUNCTION = re.compile(r"([a-z-]*)\(", re.IGNORECASE)
