@@ -221,6 +221,28 @@ class WritingTests(BrowserCase):
         self.assertIn("Subject: Re: From desk", flags)
 
 
+class AnsweringTests(BrowserCase):
+    def test_somebody_answers_mail(self) -> None:
+        """To all, with the sending undone and done anew: what node/answering.mjs does. What was undone has
+        reached nobody."""
+        to = "Bob <{}>, Dan <dan@sender.test>"
+        message = (
+            f"From: Carol <carol@sender.test>\r\nTo: {to.format(self.account.user)}\r\n"
+            "Cc: erin@sender.test\r\nSubject: Regatta\r\nMessage-ID: <regatta@sender.test>\r\n"
+            "Date: Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\nWho comes?\r\n"
+        )
+        self.account.append([*mails(6), message.encode()])
+        self.assertEqual(self.script("answering.mjs"), {"axe": [], "faults": []})
+        client = self.account.imaplib()
+        client.select("INBOX", readonly=True)
+        _, found = client.search(None, 'SUBJECT "Re: Regatta"')
+        self.assertEqual(len(found[0].split()), 1)
+        _, lines = client.fetch(found[0].decode(), "(BODY[TEXT])")
+        [(_, octets)] = [line for line in lines if isinstance(line, tuple)]
+        self.assertIn(b"Again: Me, if it rains", octets)
+        self.assertIn("\\Answered", self.account.there()["Subject: Regatta"])
+
+
 class HostileTests(BrowserCase):
     def test_mail_that_attacks(self) -> None:
         """Of the whole corpus nothing runs and nothing is fetched, be it by the cleaner's doing alone or in

@@ -3,7 +3,7 @@
 import { h, icon, iconButton, replace } from "./core.js";
 import { completions } from "./completion.js";
 import { askWhether, complain, say } from "./dialogs.js";
-import { Draft, parseAddresses, writeAddresses } from "./drafts.js";
+import { Draft, parseAddresses, readHold, writeAddresses } from "./drafts.js";
 import { fromHtml, lines, makeEditor, quoted, roughText } from "./editor.js";
 import { chooseFiles } from "./filepicker.js";
 import { longDate, size } from "./format.js";
@@ -17,7 +17,7 @@ export async function compose(mail, begin = {}) {
   const { list: identities } = await mail.client.call("Identity/get", { ids: null });
   const open = document.querySelector(".composer");
   if (open) { open.querySelector(".editor").focus(); return; }
-  let identity = identities[0];
+  let identity = identities.find((one) => one.email === begin.from?.email) ?? identities[0];
   const attached = [...(begin.attachments ?? [])];
   const uploads = new Set();
   const field = (id, value, label) => h("input", { type: "text", id, value: value ?? "", "aria-label": label, autocomplete: "off", oninput: () => draft.touch() });
@@ -38,7 +38,7 @@ export async function compose(mail, begin = {}) {
   }) });
 
   const from = h("select", { id: "from", "aria-label": "From", onchange: () => { identity = identities[from.selectedIndex]; draft.touch(); } },
-    identities.map((one) => h("option", {}, one.name ? `${one.name} <${one.email}>` : one.email)));
+    identities.map((one) => h("option", { selected: one === identity }, one.name ? `${one.name} <${one.email}>` : one.email)));
   const row = (label, input) => h(".line", {}, h("label", { htmlFor: input.id }, label), input);
   const copies = h(".copies", { hidden: !cc.value && !bcc.value }, row("Cc", cc), row("Bcc", bcc));
   const files = h("ul.attachments", { "aria-label": "Attachments" });
@@ -65,6 +65,14 @@ export async function compose(mail, begin = {}) {
     showFiles();
   };
 
+  const tellOf = (on) => begin.of && mail.client.call("Email/set", { update: { [begin.of.id]: { [`keywords/${begin.of.keyword}`]: on || null } } });
+  const undo = async (cancel) => {
+    const list = await mail.conversation(await cancel());
+    await tellOf(false);
+    // Somebody who writes on another one meanwhile is left alone.
+    if (document.querySelector(".composer")) say("It was not sent: it is in Drafts.");
+    else await compose(mail, { ...draftAgain(list.find((email) => email.id === draft.id)), title: begin.title, of: begin.of });
+  };
   const send = async () => {
     const lists = [to, cc, bcc].map((input) => parseAddresses(input.value));
     const wrong = lists.find((list) => list.fault);
@@ -73,11 +81,11 @@ export async function compose(mail, begin = {}) {
     if (!subject.value.trim() && !await askWhether("No subject", "Send it without a subject?", "Send")) return;
     button.disabled = true;
     try {
-      await draft.send(identity);
+      const cancel = await draft.send(identity);
       close();
+      say("Sent.", cancel ? { action: "Undo", act: () => undo(cancel).catch(complain), seconds: readHold() } : {});
       // The mail that this answers says so from now on.
-      if (begin.of) await mail.client.call("Email/set", { update: { [begin.of.id]: { [`keywords/${begin.of.keyword}`]: true } } });
-      say("Sent.");
+      await tellOf(true);
     } catch (error) {
       fault.textContent = error.message;
     } finally {
@@ -140,6 +148,9 @@ function textOf(email) {
 
 const again = (prefix, subject) => (new RegExp(`^${prefix}:`, "i").test(subject ?? "") ? subject : `${prefix}: ${subject ?? ""}`);
 
+// What sending sets, and undoing takes away: not what was there before.
+const markOf = ({ id, keywords }, keyword) => (keyword in keywords ? undefined : { id, keyword });
+
 // An answer: to whom it came from, or to everybody of it.
 export function replyTo(email, own, all) {
   const others = (list) => (list ?? []).filter((one) => one.email.toLowerCase() !== own.toLowerCase());
@@ -147,7 +158,7 @@ export function replyTo(email, own, all) {
   const mine = (email.from ?? []).some((one) => one.email.toLowerCase() === own.toLowerCase());
   const to = mine ? email.to : source;
   return {
-    title: "Reply", of: { id: email.id, keyword: "$answered" }, to: writeAddresses(all && !mine ? [...(to ?? []), ...others(email.to)] : to), cc: all ? writeAddresses(others(email.cc)) : "",
+    title: "Reply", of: markOf(email, "$answered"), to: writeAddresses(all && !mine ? [...(to ?? []), ...others(email.to)] : to), cc: all ? writeAddresses(others(email.cc)) : "",
     subject: again("Re", email.subject), inReplyTo: email.messageId ?? undefined,
     references: [...(email.references ?? email.inReplyTo ?? []), ...(email.messageId ?? [])],
     blocks: [h("div", {}, h("br", {})), h("div", {}, `On ${longDate(email.sentAt ?? email.receivedAt)}, ${who(email.from)} wrote:`), quoted(textOf(email))],
@@ -157,7 +168,7 @@ export function replyTo(email, own, all) {
 export function forwarded(email) {
   const head = [`From: ${writeAddresses(email.from)}`, `Date: ${longDate(email.sentAt ?? email.receivedAt)}`, `Subject: ${email.subject ?? ""}`, `To: ${writeAddresses(email.to)}`];
   return {
-    title: "Forward", of: { id: email.id, keyword: "$forwarded" }, subject: again("Fwd", email.subject),
+    title: "Forward", of: markOf(email, "$forwarded"), subject: again("Fwd", email.subject),
     attachments: email.attachments.map(({ blobId, type, name, size: octets }) => ({ blobId, type, name: name ?? "attachment", size: octets, disposition: "attachment" })),
     blocks: [h("div", {}, h("br", {})), h("div", {}, "---------- Forwarded mail ----------"), ...lines(`${head.join("\n")}\n\n${textOf(email)}`)],
   };
@@ -165,7 +176,7 @@ export function forwarded(email) {
 
 // A draft, from the server or from what the browser kept.
 export const draftAgain = (email) => ({
-  title: "Draft", again: true, id: email.id, messageId: email.messageId?.[0], to: writeAddresses(email.to), cc: writeAddresses(email.cc), bcc: writeAddresses(email.bcc),
+  title: "Draft", again: true, id: email.id, messageId: email.messageId?.[0], from: email.from?.[0], to: writeAddresses(email.to), cc: writeAddresses(email.cc), bcc: writeAddresses(email.bcc),
   subject: email.subject ?? "", inReplyTo: email.inReplyTo ?? undefined, references: email.references ?? undefined,
   attachments: email.attachments.map(({ blobId, type, name, size: octets, cid, disposition }) => ({ blobId, type, name: name ?? "attachment", size: octets, cid, disposition })),
   blocks: ownBlocks(email),

@@ -4,6 +4,23 @@ import { later } from "./core.js";
 
 const KEY = "draft:";
 
+// Seconds in which sending can be undone; kept in this browser alone.
+export const HOLDS = [0, 8, 20];
+const HOLD = 8;
+// What the server waits longer than the page offers to undo: the ways there and back.
+const SLACK = 3;
+
+export function readHold() {
+  try {
+    const kept = Number(localStorage.getItem("hold") ?? HOLD);
+    return HOLDS.includes(kept) ? kept : HOLD;
+  } catch { return HOLD; }
+}
+
+export function setHold(seconds) {
+  try { localStorage.setItem("hold", seconds); } catch { return; }
+}
+
 // Addresses as people type them: "Ann <ann@a.test>, b@b.test". Answers [{name, email}]; what has no @ comes back as
 // a fault's text.
 export function parseAddresses(text) {
@@ -106,19 +123,42 @@ export class Draft {
     return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== null && value !== undefined && value.length !== 0));
   }
 
-  // Sends it: the mail goes from Drafts to Sent with the submission, or not at all.
+  // Sends it: the mail goes from Drafts to Sent with the submission, or not at all. Answers what takes that back, or
+  // null; it answers the conversation's id, and fails when the mail is on its way (RFC 8621 section 7.5).
   async send(identity) {
     this.soon.cancel();
     this.dirty = true;
     await this.keep();
     const drafts = this.mail.byRole("drafts").id, sent = this.mail.byRole("sent")?.id ?? drafts;
+    const moved = (from, to, draft) => ({ [`mailboxIds/${from}`]: null, [`mailboxIds/${to}`]: true, "keywords/$draft": draft });
     const told = await this.mail.client.call("EmailSubmission/set", {
-      create: { send: { emailId: this.id, identityId: identity.id } },
-      onSuccessUpdateEmail: { "#send": { [`mailboxIds/${drafts}`]: null, [`mailboxIds/${sent}`]: true, "keywords/$draft": null } },
+      create: { send: { emailId: this.id, identityId: identity.id, envelope: this.#envelope() } },
+      onSuccessUpdateEmail: { "#send": moved(drafts, sent, null) },
     });
     const failed = told.notCreated?.send;
     if (failed) throw new Error(failed.description || `The server refused to send it: ${failed.type}.`);
     this.end();
+    const { id, threadId, undoStatus } = told.created.send;
+    return undoStatus === "pending" ? async () => {
+      const undone = await this.mail.client.call("EmailSubmission/set", {
+        update: { [id]: { undoStatus: "canceled" } }, onSuccessUpdateEmail: { [id]: moved(sent, drafts, true) },
+      });
+      const refused = undone.notUpdated?.[id];
+      if (refused) throw new Error(`It cannot be undone: ${refused.description || refused.type}.`);
+      return threadId;
+    } : null;
+  }
+
+  // Undefined: as the mail says. Only an envelope says that the server is to wait (RFC 4865).
+  #envelope() {
+    const hold = readHold();
+    if (!hold) return undefined;
+    const { from, to, cc, bcc } = this.read();
+    const addresses = new Set([to, cc, bcc].flatMap((field) => parseAddresses(field).list ?? []).map(({ email }) => email));
+    return {
+      mailFrom: { email: from.email, parameters: { HOLDFOR: String(hold + SLACK) } },
+      rcptTo: [...addresses].map((email) => ({ email, parameters: null })),
+    };
   }
 
   async discard() {
