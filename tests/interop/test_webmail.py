@@ -223,8 +223,8 @@ class WritingTests(BrowserCase):
 
 class AnsweringTests(BrowserCase):
     def test_somebody_answers_mail(self) -> None:
-        """To all, with the sending undone and done anew: what node/answering.mjs does. What was undone has
-        reached nobody."""
+        """To all, with the sending undone and done anew; forwards with files, one of them dropped; prints;
+        uses each key: what node/answering.mjs does. What was undone reaches nobody."""
         to = "Bob <{}>, Dan <dan@sender.test>"
         message = (
             f"From: Carol <carol@sender.test>\r\nTo: {to.format(self.account.user)}\r\n"
@@ -241,6 +241,8 @@ class AnsweringTests(BrowserCase):
         [(_, octets)] = [line for line in lines if isinstance(line, tuple)]
         self.assertIn(b"Again: Me, if it rains", octets)
         self.assertIn("\\Answered", self.account.there()["Subject: Regatta"])
+        # Nor does it wait to.
+        self.assertEqual(self.account.server.queue(), [])
 
 
 class HostileTests(BrowserCase):

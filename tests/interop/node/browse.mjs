@@ -12,6 +12,26 @@ const browser = await launch(chromium);
 const told = {};
 const PNG = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==", "base64");
 
+// One page with "Harbour" on it, as small as can be: readers mend the table that is not there.
+const PDF = Buffer.from(`%PDF-1.4
+1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj
+2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj
+3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R/Resources<</Font<</F 5 0 R>>>>>>endobj
+4 0 obj<</Length 40>>stream
+BT /F 36 Tf 40 90 Td (Harbour) Tj ET    
+endstream endobj
+5 0 obj<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>endobj
+trailer<</Root 1 0 R>>
+%%EOF
+`);
+
+// The viewer is a frame of the browser's own, which says how many pages it shows.
+async function shownPdf(page) {
+  const viewer = () => page.frames().find((frame) => frame.url().startsWith("chrome-extension://"));
+  while (!viewer()) await page.waitForEvent("framenavigated");
+  await viewer().locator("#pagelength", { hasText: /^1$/ }).waitFor();
+}
+
 async function use(size, viewport, phone) {
   const faults = [];
   const look = async (page, where) => {
@@ -52,6 +72,30 @@ async function use(size, viewport, phone) {
   await file("dot.png").locator("a").click();
   assert.ok(await page.locator("img.preview").evaluate((img) => img.decode().then(() => img.naturalWidth === 1)));
   await page.click("dialog [aria-label=Close]");
+
+  // A PDF in the browser's own viewer, whose parts are the browser's and no faults of the page.
+  if (!phone) {
+    const ours = page.faults.splice(0);
+    await choose({ name: "plan.pdf", mimeType: "application/pdf", buffer: PDF });
+    await file("plan.pdf").locator("a").click();
+    await shownPdf(page);
+    await picture(page, "files-desk-pdf");
+    await page.click("dialog [aria-label=Close]");
+    ours.push(...page.faults.splice(0).filter((fault) => !/^fetched: chrome(-extension)?:/.test(fault)));
+    assert.deepEqual(ours, []);
+    // Dropped from outside.
+    const files = await page.evaluateHandle(() => {
+      const data = new DataTransfer();
+      data.items.add(new File(["from outside"], "dropped.txt", { type: "text/plain" }));
+      return data;
+    });
+    await page.locator("main").dispatchEvent("dragover", { dataTransfer: files });
+    await page.locator("main.drop").waitFor();
+    await page.locator("main").dispatchEvent("drop", { dataTransfer: files });
+    await file("dropped.txt").locator(".file-size", { hasText: "12 bytes" }).waitFor();
+    // The names have room.
+    assert.ok((await page.locator(".file-page").boundingBox()).width > 900);
+  }
 
   // Downloaded as it is.
   const [download] = await Promise.all([page.waitForEvent("download"), file("ünïcode #?.bin").locator("a").click()]);

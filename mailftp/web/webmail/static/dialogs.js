@@ -77,7 +77,8 @@ export function menu(anchor, items) {
     else return;
     event.preventDefault();
   });
-  (anchor.closest("dialog") ?? document.body).append(list);
+  // Within a landmark, where who hears the page looks for it.
+  (anchor.closest("dialog") ?? document.querySelector("main") ?? document.body).append(list);
   const around = anchor.getBoundingClientRect();
   const width = list.offsetWidth, height = list.offsetHeight;
   list.style.left = `${Math.max(8, Math.min(around.left, innerWidth - width - 8))}px`;

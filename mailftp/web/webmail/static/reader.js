@@ -1,7 +1,7 @@
 // A conversation: its mails one below the other, those that were read folded to a line.
 
 import { h, icon, iconButton, replace, unseen, watch } from "./core.js";
-import { complain, dialog, menu } from "./dialogs.js";
+import { complain, dialog, menu, say } from "./dialogs.js";
 import { saveButton } from "./filepicker.js";
 import { longDate, shortDate, size } from "./format.js";
 import { who } from "./mail.js";
@@ -174,7 +174,11 @@ function follow(url, name) {
 // This one mail and nothing else of the page. A frame is printed by itself: its page alone knows how long it is.
 function print(card) {
   const frame = card.querySelector("iframe");
-  if (frame) { open(frame.src, "_blank", "noopener"); return; }
+  if (frame) {
+    open(frame.src, "_blank", "noopener");
+    say("The mail is in a window of its own: print it there.");
+    return;
+  }
   card.classList.add("printed");
   document.body.classList.add("printing");
   addEventListener("afterprint", () => { card.classList.remove("printed"); document.body.classList.remove("printing"); }, { once: true });
