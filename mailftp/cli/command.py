@@ -20,6 +20,7 @@ from mailftp.cli.options import Options
 from mailftp.cli.queue import QueueOptions, run_queue
 from mailftp.cli.reload import ReloadOptions, reload
 from mailftp.cli.suppress import SuppressOptions, run_suppress
+from mailftp.cli.tls import TLSOptions, run_tls
 from mailftp.cli.trace import TraceOptions, trace
 
 
@@ -34,6 +35,7 @@ class Command(Options):
         ["dkim", None, DKIMOptions, "List and rotate the keys that outgoing mail is signed with."],
         ["queue", None, QueueOptions, "List and steer outgoing mail."],
         ["suppress", None, SuppressOptions, "List and steer the addresses that no mail is taken for."],
+        ["tls", None, TLSOptions, "List and forget who took mail over STARTTLS."],
         ["ftp", None, FTPOptions, "Show and end FTP sessions."],
         ["dns", None, DNSOptions, "Print the zones that mail needs, and check what the world sees."],
         ["trace", None, TraceOptions, "Say what became of a message, or of an address's mail."],
@@ -58,6 +60,7 @@ RUN: dict[str, Callable[[Any], None]] = {
     "dkim": run_dkim,
     "queue": run_queue,
     "suppress": run_suppress,
+    "tls": run_tls,
     "ftp": run_ftp,
     "dns": run_dns,
     "trace": trace,

@@ -14,6 +14,7 @@ from twisted.python.threadpool import ThreadPool
 
 from mailftp.delivery.at_hand import BodiesAtHand
 from mailftp.delivery.destinations import Answer, Connections, Link
+from mailftp.delivery.downgrade import explained, holds, to_remember
 from mailftp.delivery.release import release
 from mailftp.delivery.routes import Hop, Router
 from mailftp.delivery.schedule import expired
@@ -33,8 +34,9 @@ from mailftp.smtp.client import (
 )
 from mailftp.smtp.client_limits import most_recipients
 from mailftp.store.engine import Store, StoreFault
-from mailftp.store.queries import Bodies, OpenBody, ReadStart
-from mailftp.store.records import ForwardPath, Handling, QueueMessage, QueueRecipient
+from mailftp.store.queries import Bodies, FindTLSMemory, OpenBody, ReadStart
+from mailftp.store.records import ForwardPath, Handling, QueueMessage, QueueRecipient, TLSMemory
+from mailftp.store.units import RememberTLS
 
 #: Recipients of one transaction: what RFC 5321 section 4.5.3.1.8 has every server take.
 RECIPIENTS = 100
@@ -42,6 +44,8 @@ RECIPIENTS = 100
 HEADER = 64 * 1024
 #: Seconds for a TCP connection to come about.
 CONNECT_SECONDS = 30.0
+#: RFC 3463 section 3.8, X.7.4: security features are not supported.
+DOWNGRADED = "4.7.4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Means:
     now: Callable[[], float] = time.time
     transports: Transports = field(default_factory=Transports)
     at_hand: BodiesAtHand = field(default_factory=BodiesAtHand)
+    #: Seconds that STARTTLS of a domain is remembered; 0: it is not.
+    tls_memory: float = 0.0
 
 
 class Attempt:
@@ -84,6 +90,10 @@ class Attempt:
         self._hurried = ""
         #: Hosts that offer CHUNKING and do not know BDAT.
         self._without_chunks: set[Hop] = set()
+        #: STARTTLS of the domain's hosts counts, and what was remembered of it; what is to be written down.
+        self._remembers = False
+        self._memory: TLSMemory | None = None
+        self.tls_learnt: RememberTLS | None = None
         #: How the destination took it, and in words why it is silent, if it is.
         self.answer, self.reason = Answer.UNKNOWN, ""
 
@@ -126,6 +136,7 @@ class Attempt:
             if rule is not None and rule.to.startswith("plugin:"):
                 return await self._by_plugin(rule.to.removeprefix("plugin:"))
             hops = await self._means.router.hops(self._job.domain, self._job.route, rule)
+            await self._recall()
             body = await self._load()
         except NotNow as fault:
             return for_all(self._job, fault)
@@ -139,6 +150,17 @@ class Attempt:
             if body.descriptor >= 0:
                 os.close(body.descriptor)
         return self._verdicts
+
+    async def _recall(self) -> None:
+        """Raises NotNow: not to know is no reason to send in the clear."""
+        means, job = self._means, self._job
+        if not means.tls_memory or job.route or not means.router.leads_home(job.domain, job.rule):
+            return
+        try:
+            self._memory = await means.store.read(FindTLSMemory(job.domain))
+        except (StoreFault, OSError) as fault:
+            raise NotNow("4.3.0", f"whether {job.domain} took mail over STARTTLS cannot be read: {fault}")
+        self._remembers = True
 
     async def _load(self) -> OutgoingBody:
         """Raises NotNow."""
@@ -192,6 +214,7 @@ class Attempt:
 
     async def _try_all(self, hops: tuple[Hop, ...], body: OutgoingBody) -> None:
         last: Verdict | None = None
+        downgraded: Verdict | None = None
         refusing = 0
         for hop in hops:
             if self._stopping:
@@ -202,12 +225,17 @@ class Attempt:
                 refusing += fault.no_mail
                 # RFC 7504 section 3: it is for good when no host of the domain is left to ask.
                 last = self._broken(hop, fault, permanent=refusing == len(hops))
+                if last.status == DOWNGRADED:
+                    # It tells more than that another host did not answer.
+                    downgraded = last
                 self._note(Answer.BUSY if fault.dialogue else Answer.SILENT, last.text)
                 if fault.undecided:
                     # It has the whole message and may have kept it: another host now would be a second copy.
+                    downgraded = None
                     break
             if not self._left:
                 return
+        last = downgraded or last
         for recipient in self._left:
             self._verdicts.append(_moved(last, recipient) if last else self._deferred(recipient))
 
@@ -265,7 +293,10 @@ class Attempt:
     def _required(self, hop: Hop) -> str:
         """RFC 8689 section 4.2.1: no step in the clear, and none to a host that cannot prove who it is."""
         required = self._job.message.transfer.handling.requiretls and hop.tls in ("opportunistic", "none")
-        return "required" if required else hop.tls
+        if required:
+            return "required"
+        insisted = holds(self._memory, self._means.tls_memory, self._means.now())
+        return "encrypted" if insisted and hop.tls == "opportunistic" else hop.tls
 
     async def _send_all(self, link: Link, body: OutgoingBody) -> None:
         try:
@@ -306,6 +337,7 @@ class Attempt:
             reply = result.replies.get(recipient.address)
             if reply is not None:
                 self._note(Answer.ANSWERED)
+                self._learn(link, reply)
                 self._left.remove(recipient)
                 verdict = by_reply(
                     recipient,
@@ -318,6 +350,13 @@ class Attempt:
                 )
                 self._verdicts.append(verdict)
 
+    def _learn(self, link: Link, reply: Reply) -> None:
+        """A host that took mail over STARTTLS. One that refuses all may be anybody."""
+        if not self._remembers or reply.code >= 400 or not link.client.tls or link.hop.tls == "implicit":
+            return
+        seconds, now = self._means.tls_memory, self._means.now()
+        self.tls_learnt = to_remember(self._job.domain, link.hop.host, self._memory, seconds, now)
+
     def _deferred(self, recipient: QueueRecipient) -> Verdict:
         return Verdict(recipient, Result.LATER, "4.3.2", self.ending)
 
@@ -328,13 +367,17 @@ class Attempt:
         text = text if remote in text else f"{remote}: {text}"
         # RFC 3463 section 3.4: X.3.2 is a host that takes no mail.
         status = "5.3.2" if permanent else "4.4.2" if fault.dialogue else "4.4.1"
+        dialogue = fault.dialogue
+        if fault.tls_failed and self._memory is not None and self._required(hop) == "encrypted":
+            text = explained(text, self._memory, self._means.tls_memory)
+            status, dialogue = DOWNGRADED, f"{dialogue}\n*: {text}"
         return Verdict(
             self._left[0] if self._left else self._job.recipients[0],
             Result.FAILED if permanent else Result.LATER,
             status,
             text,
             remote=remote,
-            dialogue=fault.dialogue,
+            dialogue=dialogue,
         )
 
 

@@ -116,6 +116,12 @@ class Router:
             )
         return await self._by_mx(domain)
 
+    def leads_home(self, domain: str, rule: DeliveryRule | None) -> bool:
+        """Whether `hops` are hosts of the domain, and not a host that takes mail for everybody."""
+        if rule is not None:
+            return rule.to == "mx"
+        return domain.lower() in self._routes or self._smarthost is None
+
     async def _by_rule(self, domain: str, rule: DeliveryRule) -> tuple[Hop, ...]:
         password, login = self._logins[id(rule)]
         if rule.to == "mx":

@@ -41,7 +41,7 @@ from mailftp.store.engine import Store, StoreFault, Subscription
 from mailftp.store.names import domain_of
 from mailftp.store.queries import NextDue
 from mailftp.store.records import Change, QueueMessage, QueueRecipient, StagedBody, Transfer
-from mailftp.store.units import Claim, LeaseDue, NoteRefusedAddress, RenewLeases, VoidLeases
+from mailftp.store.units import Claim, LeaseDue, NoteRefusedAddress, RememberTLS, RenewLeases, VoidLeases
 from mailftp.wire.journal import Journal
 
 T = TypeVar("T")
@@ -129,6 +129,7 @@ class DeliveryService(Service):
             intake,
             now,
             _with_all_named(transports or installed(reactor), delivery.rules),
+            tls_memory=delivery.tls_memory,
         )
         reports = Reports(self._means, intake, settings.hostname, now)
         self._books = Bookkeeping(delivery, reports, self._owner, now, chance)
@@ -467,6 +468,15 @@ class DeliveryService(Service):
         if len(self._jobs) - self._destinations.total < UNRECORDED:
             self._leave(running)
         await recording
+        if running.attempt.tls_learnt is not None:
+            await self._remember_tls(running.attempt.tls_learnt)
+
+    async def _remember_tls(self, unit: RememberTLS) -> None:
+        """Not with the outcome: the next message says it again."""
+        try:
+            await self._store.commit(unit)
+        except StoreFault as fault:
+            self._journal.warn("tls_not_remembered", domain=unit.domain, reason=str(fault))
 
     async def _record(self, message: QueueMessage, verdicts: list[Verdict], started: float) -> None:
         """Once a far side has taken a message, nothing is worth more than to write that down."""

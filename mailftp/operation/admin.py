@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mailftp.message.address import Address
-from mailftp.operation import aliases, app_passwords, queue, suppressions, trace, uidls
+from mailftp.operation import aliases, app_passwords, queue, suppressions, tls_memory, trace, uidls
 from mailftp.operation.requests import (
     LARGEST_LIST,
     Answer,
@@ -148,6 +148,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "suppress list": suppressions.list_suppressions,
     "suppress add": suppressions.add_suppression,
     "suppress remove": suppressions.remove_suppression,
+    "tls list": tls_memory.list_tls,
+    "tls forget": tls_memory.forget_tls,
     "trace": trace.trace,
 }
 
@@ -162,6 +164,7 @@ _READS = frozenset(
         "queue progress",
         "queue show",
         "suppress list",
+        "tls list",
         "trace",
     }
 )
@@ -181,5 +184,6 @@ async def perform(
     except StoreFault as fault:
         raise Refused(str(fault))
     if name not in _READS:
-        journal.record(name, address=members.get("address", ""), ids=members.get("ids", ""))
+        said = {key: members.get(key, "") for key in ("address", "domain", "ids")}
+        journal.record(name, **said)
     return answer

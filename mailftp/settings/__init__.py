@@ -183,6 +183,14 @@ class Delivery:
     history: float = _key(
         7 * 86400.0, "How long a finished message, its attempts and what was said can still be looked at."
     )
+    tls_memory: float = _key(
+        0.0,
+        "For how long it is remembered that a domain's hosts took mail over STARTTLS. While it is, mail for"
+        " the domain leaves encrypted or waits: a host that offers no STARTTLS any more, refuses it, or"
+        " breaks the handshake gets nothing in the clear. Stay well below `give_up` (two days, say): mail for"
+        " a domain that gave STARTTLS up then leaves late; where this is longer, it is returned. That is also"
+        " why it is off by default: whoever means to keep STARTTLS says so by MTA-STS or DANE. 0: off.",
+    )
     suppress_after: int = _key(
         3,
         "An address elsewhere that its server refused for good so many times, each no longer than"

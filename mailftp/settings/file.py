@@ -188,6 +188,7 @@ KINDS: Mapping[type[Any], Mapping[str, Kind[Any]]] = {
         "delay_warning": seconds(0.1),
         "concurrency": _table(shape.Concurrency),
         "history": seconds(0.0),
+        "tls_memory": seconds(0.0),
         "suppress_after": whole(0, 1000),
         "suppress_for": seconds(1.0),
         "capture": mail_address(),

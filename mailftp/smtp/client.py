@@ -76,7 +76,8 @@ class Target:
     lmtp: bool = False
     #: "opportunistic" (no certificate is checked, cleartext if STARTTLS fails on a fresh
     #: connection), "required" (STARTTLS with a certificate for `host`), "dane" (STARTTLS, and `tlsa` are kept
-    #: to), "implicit" (a certificate for `host`, from the first octet) or "none".
+    #: to), "encrypted" (STARTTLS, and no certificate is checked), "implicit" (a certificate for `host`, from
+    #: the first octet) or "none".
     tls: str = "opportunistic"
     tlsa: tuple[TLSA, ...] = ()
     #: The domain that the mail is for: a name that DANE-TA allows beside the host's.
@@ -222,8 +223,8 @@ def _greeter(target: Target) -> Greeter:
     return Greeter(
         helo=target.helo,
         lmtp=target.lmtp,
-        tls=target.tls in ("opportunistic", "required", "dane"),
-        tls_required=target.tls in ("required", "dane"),
+        tls=target.tls in ("opportunistic", "encrypted", "required", "dane"),
+        tls_required=target.tls in ("encrypted", "required", "dane"),
         username=target.username,
         password=target.password,
         private=target.private,
@@ -337,7 +338,7 @@ class _Shell(Protocol):
 
     def _start_tls(self) -> None:
         target = self._target
-        default = Opportunistic if target.tls in ("opportunistic", "dane") else verified
+        default = Opportunistic if target.tls in ("opportunistic", "encrypted", "dane") else verified
         self.transport.startTLS(self._creator or default(target.host))
 
     # What delivery says.

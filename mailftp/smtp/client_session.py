@@ -38,8 +38,9 @@ class ConnectionFault(Exception):
     """Could not connect, was cut, timed out, TLS failed, or the greeting was not 220: try another
     host or later.
 
-    `reply` is the far side's last word, if it had one. `dialogue` is what was said. `replies` has the
-    recipients that were answered for good before it broke. `undecided`: the message was sent whole, and
+    `reply` is the far side's last word, if it had one. `dialogue` is what was said. `tls_failed`: STARTTLS
+    is required and not offered, was refused, or broke off. `replies` has the recipients that were answered
+    for good before it broke. `undecided`: the message was sent whole, and
     whether it was taken nobody knows. `no_mail`: the host says that it never takes any (RFC 7504).
     `no_chunks`: it offers CHUNKING and does not know BDAT; by another connection with DATA it may be had.
     """
@@ -265,7 +266,9 @@ class ClientSession:
                 self._send("STARTTLS", self._encrypting)
                 return []
             if self.greeter.tls_required:
-                raise self.fault("it does not offer STARTTLS, which is required")
+                fault = self.fault("it does not offer STARTTLS, which is required")
+                fault.tls_failed = True
+                raise fault
         return self._authenticate()
 
     def _encrypting(self, lines: ReplyLines) -> list[Event]:

@@ -55,6 +55,10 @@ class NoSuchSuppression(StoreFault):
     pass
 
 
+class NoSuchTLSMemory(StoreFault):
+    pass
+
+
 class NoSuchAppPassword(StoreFault):
     pass
 

@@ -43,6 +43,8 @@ TARGETS_LIMIT = 1_000
 
 #: Addresses that are suppressed, or counted: about 20 MiB where all are kept in memory.
 SUPPRESSIONS_LIMIT = 100_000
+#: Domains of which it is remembered that they took mail over STARTTLS; the oldest go first.
+TLS_MEMORIES_LIMIT = 100_000
 #: App passwords of one account: each login by SCRAM tries all of them.
 APP_PASSWORDS_LIMIT = 50
 #: Browsers that an account is logged in by.

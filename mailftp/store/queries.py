@@ -31,6 +31,7 @@ from mailftp.store.records import (
     ReadyItem,
     ReadyTexts,
     Suppression,
+    TLSMemory,
     TracedCopy,
     Verifier,
     WebSession,
@@ -332,6 +333,18 @@ class TraceMail(Query[tuple[TracedCopy, ...]]):
 @dataclass(frozen=True, slots=True)
 class Suppressions(Query[tuple[Suppression, ...]]):
     """Those that hold now, by address."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindTLSMemory(Query[TLSMemory | None]):
+    """What is remembered of a domain (lower case), for however long."""
+
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class TLSMemories(Query[tuple[TLSMemory, ...]]):
+    """All, by domain."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -322,6 +322,17 @@ class Suppression:
 
 
 @dataclass(frozen=True, slots=True)
+class TLSMemory:
+    """A domain that took mail over STARTTLS."""
+
+    domain: str
+    #: Name of the host that did.
+    host: str
+    #: When that was last written down.
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """One try, kept for the operator to read."""
 

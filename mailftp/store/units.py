@@ -27,6 +27,7 @@ from mailftp.store.records import (
     RecipientState,
     StagedBody,
     Suppression,
+    TLSMemory,
     Transfer,
     Verifier,
     WebSession,
@@ -500,6 +501,23 @@ class Unsuppress(Unit[Suppression]):
     """Take it off the list, and answer how it stood there. Raises NoSuchSuppression."""
 
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class RememberTLS(Unit[None]):
+    """A host of a domain (lower case) took mail over STARTTLS. What was written down longer ago than
+    `seconds` is forgotten, and the oldest where there are too many."""
+
+    domain: str
+    host: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetTLS(Unit[TLSMemory]):
+    """Forget that of a domain, and answer what was remembered. Raises NoSuchTLSMemory."""
+
+    domain: str
 
 
 class QueueAction(enum.Enum):

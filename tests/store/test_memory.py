@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
-from mailftp.store.memory import MemoryStore, state, suppressing
+from mailftp.store.memory import MemoryStore, state, suppressing, tls_memory
 from mailftp.store.records import Filing
 from mailftp.store.units import Accept
 from tests.store.aliasing import Aliasing
@@ -22,6 +22,7 @@ from tests.store.ordering import Ordering
 from tests.store.searching import Searching
 from tests.store.steering import Steering
 from tests.store.suppressing import Suppressing
+from tests.store.tls_memory import RememberingTLS
 from tests.store.tracing import Tracing
 from tests.store.uploading import Uploading
 from tests.store.web_sessions import WebSessions
@@ -41,6 +42,7 @@ class MemoryConformance(
     Searching,
     Steering,
     Suppressing,
+    RememberingTLS,
     Tracing,
     Uploading,
     WebSessions,
@@ -48,6 +50,7 @@ class MemoryConformance(
     TestCase,
 ):
     suppressing_modules = (suppressing,)
+    tls_memory_module = tls_memory
     #: Where the number of expunges that are remembered is read.
     tombstone_modules = (state,)
 

@@ -8,7 +8,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from mailftp.store.engine import HISTORY
-from mailftp.store.sqlite import SQLiteStore, expunging, suppressing
+from mailftp.store.sqlite import SQLiteStore, expunging, suppressing, tls_memory
 from mailftp.store.sqlite.engine import GRACE
 from mailftp.store.sqlite.sweeping import Sweep
 from tests.store.aliasing import Aliasing
@@ -25,6 +25,7 @@ from tests.store.ordering import Ordering
 from tests.store.searching import Searching
 from tests.store.steering import Steering
 from tests.store.suppressing import Suppressing
+from tests.store.tls_memory import RememberingTLS
 from tests.store.tracing import Tracing
 from tests.store.uploading import Uploading
 from tests.store.web_sessions import WebSessions
@@ -44,6 +45,7 @@ class SQLiteConformance(
     Searching,
     Steering,
     Suppressing,
+    RememberingTLS,
     Tracing,
     Uploading,
     WebSessions,
@@ -51,6 +53,7 @@ class SQLiteConformance(
     TestCase,
 ):
     suppressing_modules = (suppressing,)
+    tls_memory_module = tls_memory
     #: Where the number of expunges that are remembered is read.
     tombstone_modules = (expunging,)
 

@@ -31,6 +31,7 @@ from mailftp.store.memory import (
     searching,
     sorting,
     suppressing,
+    tls_memory,
     tracing,
     uploads,
     web_sessions,
@@ -85,6 +86,8 @@ _UNITS: dict[type, Callable[[State, Any], Any]] = {
     units.NoteRefusedAddress: suppressing.note_refused_address,
     units.Suppress: suppressing.suppress,
     units.Unsuppress: suppressing.unsuppress,
+    units.RememberTLS: tls_memory.remember_tls,
+    units.ForgetTLS: tls_memory.forget_tls,
     store_uploads.KeepUpload: uploads.keep_upload,
 }
 
@@ -93,6 +96,8 @@ _QUERIES: dict[type, Callable[[State, Any], Any]] = {
     queries.AccountWithVerifier: app_passwords.account_with_verifier,
     queries.AppPasswords: app_passwords.app_passwords,
     queries.Suppressions: suppressing.suppressions,
+    queries.FindTLSMemory: tls_memory.find_tls_memory,
+    queries.TLSMemories: tls_memory.tls_memories,
     queries.FindWebSession: web_sessions.find_session,
     queries.WebSessions: web_sessions.list_sessions,
     queries.Named: aliases.named,

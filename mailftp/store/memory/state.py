@@ -29,6 +29,7 @@ from mailftp.store.records import (
     RecipientState,
     StagedBody,
     Suppression,
+    TLSMemory,
     Transfer,
     Verifier,
     WebSession,
@@ -217,6 +218,7 @@ class State:
         self.suppressions: dict[str, Suppression] = {}
         #: Counted, but not often enough yet.
         self.refused: dict[str, Suppression] = {}
+        self.tls_memories: dict[str, TLSMemory] = {}
         self.changes: list[Change] = []
         self._last: dict[str, int] = {}
 
