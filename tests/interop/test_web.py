@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.interop.nginx import Nginx
 from tests.interop.running import PATIENCE, RunningServer, program, run
-from tests.ports import free_ports
 
 
 class WebServer(RunningServer):
@@ -83,36 +82,19 @@ class CurlTests(SynchronousTestCase):
 
 class NginxTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.nginx, self.curl = program("nginx", "nginx-light"), program("curl", "curl")
+        program("nginx", "nginx-light")
+        self.curl = program("curl", "curl")
         self.server = WebServer(
             self, "web.test", settings='[proxy]\ntrusted = ["127.0.0.1/32"]\n[http]\nprefix = "/server/"\n'
         )
         self.server.start()
-        self.folder = self.server.folder.parent / "nginx"
-        self.folder.mkdir()
-        [self.port] = free_ports(1)
-        upstream = f"http://127.0.0.1:{self.server.ports['http']}"
-        config = self.folder / "nginx.conf"
-        config.write_text(
-            f"daemon off; master_process off; pid {self.folder}/pid; error_log {self.folder}/errors;\n"
-            f"events {{}}\nhttp {{ access_log off;\n"
-            + "".join(
-                f"{name}_temp_path {self.folder}/{name};\n"
-                for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-            )
-            + f"server {{ listen 127.0.0.1:{self.port} ssl;\n"
-            f"ssl_certificate {self.server.folder}/tls/cert.pem;\n"
-            f"ssl_certificate_key {self.server.folder}/tls/key.pem;\n"
-            "proxy_set_header Host $host;\n"
-            "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n"
-            "proxy_set_header X-Forwarded-Proto $scheme;\n"
-            f"location /server/ {{ proxy_pass {upstream}; }}\n"
-            f"location /taken/ {{ proxy_pass {upstream}/; }}\n"
-            f"location / {{ proxy_pass {upstream}; }} }} }}\n"
-        )
-        self.process = subprocess.Popen([self.nginx, "-c", config], stderr=subprocess.DEVNULL)
-        self.addCleanup(self.process.wait, PATIENCE)
-        self.addCleanup(self.process.kill)
+        self.port = Nginx(
+            self,
+            self.server,
+            "location /server/ { proxy_pass UPSTREAM; }\n"
+            "location /taken/ { proxy_pass UPSTREAM/; }\n"
+            "location / { proxy_pass UPSTREAM; }\n",
+        ).port
 
     def get(self, path: str) -> tuple[str, str, str]:
         """(status, a header that only TLS has, body)"""

@@ -61,13 +61,18 @@ class WebAccount(Account):
 
 
 class BrowserCase(SynchronousTestCase):
+    #: Further tables of the server's.
+    settings = ""
+
     def setUp(self) -> None:
         self.node, self.chromium = program("node", "nodejs"), program("chromium", "chromium")
         if not (NODE / "node_modules" / "playwright-core").is_dir():
             raise SkipTest(
                 f"needs playwright-core: npm ci --prefix {NODE.relative_to(Path(__file__).parents[2])}"
             )
-        self.account = WebAccount(self, settings="[auth]\nargon2 = { time_cost = 1, memory_cost = 8 }\n")
+        self.account = WebAccount(
+            self, settings="[auth]\nargon2 = { time_cost = 1, memory_cost = 8 }\n" + self.settings
+        )
         self.url = f"http://127.0.0.1:{self.account.server.ports['http']}/"
 
     @contextmanager

@@ -9,9 +9,9 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 export const DESKTOP = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };
 
-export async function launch(executablePath) {
+export async function launch(executablePath, more = []) {
   // As root, Chromium has no sandbox of its own; what it opens here is ours.
-  return chromium.launch({ executablePath, args: ["--no-sandbox"] });
+  return chromium.launch({ executablePath, args: ["--no-sandbox", ...more] });
 }
 
 // A page of a browser of its own; `page.faults` has each error of its console and scripts, each dialog, and each
