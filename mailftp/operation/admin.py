@@ -184,6 +184,6 @@ async def perform(
     except StoreFault as fault:
         raise Refused(str(fault))
     if name not in _READS:
-        said = {key: members.get(key, "") for key in ("address", "domain", "ids")}
+        said = {key: members[key] for key in ("address", "domain", "ids") if key in members}
         journal.record(name, **said)
     return answer
