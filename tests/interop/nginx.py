@@ -12,9 +12,9 @@ from tests.ports import free_ports
 class Nginx:
     def __init__(self, case: Any, server: RunningServer, locations: str) -> None:
         """`locations` are lines of nginx's; "UPSTREAM" in them is the server's address. `case` ends it."""
-        folder = server.folder.parent / "nginx"
-        folder.mkdir()
         [self.port] = free_ports(1)
+        folder = server.folder.parent / f"nginx-{self.port}"
+        folder.mkdir()
         config = folder / "nginx.conf"
         config.write_text(
             f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/errors;\n"

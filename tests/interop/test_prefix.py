@@ -16,27 +16,24 @@ class PrefixTests(BrowserCase):
         self.curl = program("curl", "curl")
         super().setUp()
 
-    def behind(self, locations: str) -> None:
-        """Sign in, read, write, upload, under /mail/ of nginx: what node/prefix.mjs does."""
+    def behind(self, upstream: str) -> str:
+        """The pages' address at an nginx that passes what is below /mail/ on to there."""
         server = self.account.server
-        port = Nginx(self, server, locations).port
-        self.url = f"https://{server.hostname}:{port}/mail/"
+        location = f"proxy_bind 127.0.0.2; proxy_pass {upstream}; client_max_body_size 0;"
+        port = Nginx(self, server, f"location /mail/ {{ {location} }}\n").port
+        url = f"https://{server.hostname}:{port}/mail/"
         there = run(
             self.curl, "-sS", "--retry", "30", "--retry-connrefused", "--retry-delay", "1",
-            "--cacert", server.ca, "--resolve", f"{server.hostname}:{port}:127.0.0.1", self.url,
+            "--cacert", server.ca, "--resolve", f"{server.hostname}:{port}:127.0.0.1", url,
         )  # fmt: skip
         self.assertEqual(there.returncode, 0, there.stderr.decode())
+        return url
+
+    def test_prefix(self) -> None:
+        """Sign in, read, write, upload where nginx passes the prefix on; read and look at the files where it
+        takes it away: what node/prefix.mjs does."""
+        self.url = self.behind("UPSTREAM")
         self.account.append(mails(6))
-        self.assertEqual(self.script("prefix.mjs"), [])
+        self.assertEqual(self.script("prefix.mjs", {"taken": self.behind("UPSTREAM/")}), [])
         self.assertIn("Subject: Behind a proxy", self.account.there("Sent"))
         self.assertIn("Subject: Behind a proxy", self.account.there())
-
-    def test_prefix_that_is_passed_on(self) -> None:
-        self.behind(
-            "location /mail/ { proxy_bind 127.0.0.2; proxy_pass UPSTREAM; client_max_body_size 0; }\n"
-        )
-
-    def test_prefix_that_is_taken_away(self) -> None:
-        self.behind(
-            "location /mail/ { proxy_bind 127.0.0.2; proxy_pass UPSTREAM/; client_max_body_size 0; }\n"
-        )

@@ -20,6 +20,8 @@ const discard = async () => {
 const toast = (text) => page.locator(".toast", { hasText: text });
 
 async function undo() {
+  // As long as can be: a busy machine is slow to press the button.
+  await page.evaluate(() => localStorage.setItem("hold", "20"));
   await row("Regatta").click();
   await page.locator(".answers button", { hasText: "Reply to all" }).click();
   await page.locator(".editor blockquote", { hasText: "Who comes?" }).waitFor();

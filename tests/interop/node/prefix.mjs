@@ -1,14 +1,18 @@
-// prefix.mjs CHROMIUM URL NAME PASSWORD: mail and files under a path of a proxy. Tells what went wrong in the pages.
+// prefix.mjs CHROMIUM URL NAME PASSWORD < {"taken": URL}: mail and files under a path of a proxy, and a look at them
+// by a proxy that takes the path away. Tells what went wrong in the pages.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { DESKTOP, last, launch, open, signIn } from "./browser.mjs";
 
 const [, , chromium, url, name, password] = process.argv;
+const { taken } = JSON.parse(readFileSync(0, "utf-8"));
 const { hostname, pathname } = new URL(url);
 const browser = await launch(chromium, [`--host-resolver-rules=MAP ${hostname} 127.0.0.1`]);
 
-async function use() {
-  const page = await open(browser, url, { viewport: DESKTOP });
+// Signed in, with an HTML mail that is read.
+async function read(at) {
+  const page = await open(browser, at, { viewport: DESKTOP });
   // All that is asked for is below the prefix.
   page.on("request", (request) => {
     const asked = new URL(request.url());
@@ -19,9 +23,13 @@ async function use() {
   const frame = page.frameLocator("iframe.mail-frame");
   await frame.locator("img[alt=square]").waitFor();
   await frame.getByText("Only this week.").waitFor();
-  const [cookie] = await page.context().cookies(url);
+  const [cookie] = await page.context().cookies(at);
   assert.deepEqual({ path: cookie.path, secure: cookie.secure, httpOnly: cookie.httpOnly }, { path: pathname, secure: true, httpOnly: true });
+  return page;
+}
 
+async function use() {
+  const page = await read(url);
   await page.evaluate(() => localStorage.setItem("hold", "0"));
   await page.click(".compose");
   await page.fill("#to", name);
@@ -53,7 +61,11 @@ async function use() {
   await page.click("[aria-label=Settings]");
   await page.getByRole("button", { name: "Sign out", exact: true }).first().click();
   await page.locator("#name").waitFor();
-  return page.faults;
+
+  const other = await read(taken);
+  await other.locator("a.folder", { hasText: "Files" }).click();
+  await other.locator(".file", { hasText: "large & more.bin" }).waitFor();
+  return [...page.faults, ...other.faults];
 }
 
 const faults = await use().catch((error) => last(browser, error));
