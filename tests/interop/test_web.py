@@ -52,8 +52,9 @@ class CurlTests(SynchronousTestCase):
         )
         self.assertEqual(self.curl(f"http://127.0.0.1:{port}/", "-H", "Host: evil.test")[0], 421)
         self.assertEqual(self.curl("--path-as-is", f"http://127.0.0.1:{port}/../../etc/passwd")[0], 404)
-        status, said = self.over_tls("/", "--data-binary", "x" * 100_000)
-        self.assertEqual(status, 413)
+        long = ("--data-binary", "x" * 100_000)
+        self.assertEqual(self.over_tls("/autodiscover/autodiscover.xml", *long)[0], 413)
+        self.assertEqual(self.over_tls("/", *long)[0], 405)
 
     def test_zone(self) -> None:
         """What the zone says leads here: its records are there because https is listened on."""
